@@ -758,3 +758,15 @@ def test_format_finds_what_strftime_wrote(dates):
     dates = [date.replace(second=0, microsecond=0) for date in dates]
     readings = read_format([f"x2001_{date.strftime(template)}.tif" for date in dates], template)
     assert [reading.moment.start for reading in readings] == dates
+
+
+def test_few_names_without_a_date_are_named_with_a_way_out() -> None:
+    dated = [f"annual/ndvi_{year}.tif" for year in range(1982, 2014)]
+    assert refusal([*dated, "annual/mean.tif"]) == (
+        "no date in the name of 1 file: annual/mean.tif; the names of the other 32 have one (1982 to 2013 by rule "
+        "year): move it to another folder, give a pattern that leaves it out: 'annual/ndvi_*.tif', or use --times "
+        "FORMAT|FILE"
+    )
+    # No pattern of one star leaves it out.
+    assert "move them to another folder, or use --times" in refusal([*dated, "annual/ndvi_a.tif", "annual/ndvi_b.tif"])
+    assert "the other" not in refusal([*dated[:2], "annual/mean.tif"])

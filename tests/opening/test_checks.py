@@ -503,6 +503,20 @@ def test_what_a_method_says_of_the_dates(make_stack: MakeStack, layers: int, tol
     assert pw.apply(stack, Cautious()).provenance.get("warnings", []) == told
 
 
+def test_a_sample_at_sea_is_taken_again_elsewhere(make_stack: MakeStack):
+    """Otherwise `plan` said that there is no valid pixel, and that 0 makes up 99 %."""
+    values = clean((2, 512, 512))
+    land = np.zeros((512, 512), dtype=bool)
+    land[:, :160] = True  # the first three windows are elsewhere
+    tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64}
+    stack = pw.open_stack(make_stack(np.where(land, values, -9999), nodata=-9999, folder="masked", **tiles))
+    assert np.isfinite(read_sample(stack)).any()
+    assert warnings_of(stack) == []
+    stack = pw.open_stack(make_stack(np.where(land, values, 0), folder="zero", **tiles))
+    [share] = {float(one) for one in re.findall(r"value 0 occurs .* \(([\d.]+) %\)", "\n".join(warnings_of(stack)))}
+    assert 50 < share < 90  # 69 in truth
+
+
 def test_what_a_method_says_of_a_stack_without_files(make_stack: MakeStack):
     files = pw.open_stack(make_stack(clean(), MONTHLY))
 

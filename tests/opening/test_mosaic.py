@@ -264,7 +264,5 @@ def test_a_second_download_is_named(tmp_path: Path, again: str, added: str):
     for name in ("ndvi_2001", again, "ndvi_2002"):
         write_raster(tmp_path / f"{name}.tif", IMAGE)
     [problem] = problems_of(tmp_path)
-    assert (
-        f"{again}.tif differs from the other name by '{added}': if it was downloaded or copied twice, remove it; else choose with --same-date"
-        in problem
-    )
+    assert f"{again}.tif differs from the other name by '{added}': if it was downloaded or copied twice, " in problem
+    assert "remove it; else choose with --same-date keep|" in problem

@@ -551,3 +551,10 @@ def test_the_engine_knows_a_stack_by_grid_axis_and_read(three: Path, tmp_path: P
 def test_a_stack_derived_from_a_derived_stack(three: Path):
     stack = Multiplied(Multiplied(pw.open_stack(three), 2), 3)
     np.testing.assert_allclose(pw.apply(stack, "ols", executor="inline")["slope"], np.full((6, 7), 600))
+
+
+def test_only_the_file_without_a_date_is_named(tmp_path: Path) -> None:
+    for name in (*(f"ndvi_{year}" for year in range(2001, 2007)), "mean"):
+        write_raster(tmp_path / f"{name}.tif", YEARS[0])
+    found = survey(tmp_path, pw.InputSpec())
+    assert found.undated == (tmp_path / "mean.tif",)

@@ -12,12 +12,13 @@ import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from itertools import islice, product
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pixelwise.dates.axis import Moment
 from pixelwise.dates.formats import by_format
-from pixelwise.dates.paths import base, below_common_parent, without_suffixes
+from pixelwise.dates.paths import base, below_common_parent, pattern_of, without_suffixes
 from pixelwise.dates.rules import (
     CHIRPS_DEKAD,
     CHIRPS_PENTAD,
@@ -38,7 +39,7 @@ from pixelwise.words import SHOWN, count, first_of, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["read_names"]
+__all__ = ["read_names", "undated_names"]
 
 # A group of a pattern and its text. 20010116 may end one file's composite and begin the next file's.
 Token = tuple[int | str, str]
@@ -101,6 +102,53 @@ def read_names(names: Sequence[str], *, what: Literal["file", "band"] = "file") 
         if problems:
             raise InputError(*problems)
         return readings
+    readings, problems = _read_paths(names, what)
+    if problems:
+        raise InputError(*(_few_undated(names) or problems))
+    return readings
+
+
+def undated_names(names: Sequence[str]) -> list[str]:
+    """Return the few paths without any date among others that `read_names` dates; none if most have no date."""
+    odd = [name for name in names if not _has_date(name)]
+    if not 0 < len(odd) * MANY_TIMES <= len(names):
+        return []
+    _, problems = _read_paths([name for name in names if name not in set(odd)], "file")
+    return [] if problems else odd
+
+
+#: So many times more names must have a date for those without one to be taken for something else.
+MANY_TIMES = 4
+
+
+def _has_date(name: str) -> bool:
+    text = base(without_suffixes(name))
+    return bool(_product_reading(text) or _candidates(text))
+
+
+def _few_undated(names: Sequence[str]) -> list[str]:
+    """Return the problem if few names have no date, and all others are dated by the same rule; else nothing."""
+    odd = undated_names(names)
+    if not odd:
+        return []
+    rest = [name for name in names if name not in set(odd)]
+    readings, _ = _read_paths(rest, "file")
+    first, last = (pick(readings, key=lambda reading: reading.moment.start) for pick in (min, max))
+    digits = 4 if {first.moment.precision, last.moment.precision} == {"year"} else None
+    dated = f"{str(first.moment)[:digits]} to {str(last.moment)[:digits]} by rule {first.rule}"
+    pattern = pattern_of(rest)
+    fits = pattern is not None and not any(fnmatchcase(name, pattern) for name in odd)
+    choice = f"give a pattern that leaves {'it' if len(odd) == 1 else 'them'} out: '{pattern}'" if fits else ""
+    move = f"move {'it' if len(odd) == 1 else 'them'} to another folder"
+    problem = (
+        f"no date in the name of {count(odd, 'file')}: {first_of([*map(show, odd)])}; the names of the other "
+        f"{len(rest)} have one ({dated}): {move}, {f'{choice}, ' if choice else ''}or use --times FORMAT|FILE"
+    )
+    return [problem]
+
+
+def _read_paths(names: Sequence[str], what: str) -> tuple[list[Reading], list[str]]:
+    """Return a reading for each path, or else the problems."""
     paths = [without_suffixes(name) for name in names]
     single = len(set(paths)) == 1  # pieces of one image are one file
     bases = [base(path) for path in paths]
@@ -108,9 +156,7 @@ def read_names(names: Sequence[str], *, what: Literal["file", "band"] = "file") 
     relative = below_common_parent(paths)
     if problems and relative != bases:
         readings, problems = _read_texts(relative, names, what, single=single)
-    if problems:
-        raise InputError(*problems)
-    return readings
+    return readings, problems
 
 
 def _read_texts(

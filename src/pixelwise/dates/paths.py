@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -12,7 +13,7 @@ from pixelwise.dates.rules import MONTH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["base", "below_common_parent", "shard_of", "without_suffixes"]
+__all__ = ["base", "below_common_parent", "pattern_of", "shard_of", "without_suffixes"]
 
 # .tif, .nc4, .tar.gz; not .y2001, and not .Q1, .D1, .dk1, .P1, .Jan of 2001.Jan.tif
 _EXTENSIONS: Final = re.compile(
@@ -58,3 +59,28 @@ def below_common_parent(paths: Sequence[str]) -> list[str]:
     levels = zip(*(part[:-1] for part in parts), strict=False)
     common = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     return ["/".join(part[common:]) for part in parts]
+
+
+def pattern_of(paths: Sequence[str]) -> str | None:
+    """Return the narrowest glob, with at most one star in each part, for paths; None if their depths differ.
+
+    Digits beside a star are part of it, since they differ in other names.
+    """
+    rows = [PurePosixPath(path).parts for path in paths]
+    if len({len(row) for row in rows}) != 1:
+        return None
+    return str(PurePosixPath(*(_pattern_of_part(list(dict.fromkeys(part))) for part in zip(*rows, strict=True))))
+
+
+def _pattern_of_part(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return glob.escape(names[0])
+    first = _common_start(names).rstrip("0123456789")
+    last = _common_start([name[::-1] for name in names])[::-1].lstrip("0123456789")
+    last = last[max(len(first) + len(last) - min(map(len, names)), 0) :]
+    return f"{glob.escape(first)}*{glob.escape(last)}"
+
+
+def _common_start(names: Sequence[str]) -> str:
+    """Return what all names begin with."""
+    return "".join(column[0] for column in takewhile(lambda column: len(set(column)) == 1, zip(*names, strict=False)))

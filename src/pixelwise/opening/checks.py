@@ -34,7 +34,16 @@ from pixelwise.rasters.windows import read_with_retries
 from pixelwise.stacks.base import FileStack
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.raster import RasterStack
-from pixelwise.stacks.sampling import QUICK_LAYERS, SAMPLE_PIXELS, SAMPLE_WINDOWS, read_windows, sample_blocks, thinned
+from pixelwise.stacks.sampling import (
+    FEW_VALID,
+    MOST_WINDOWS,
+    QUICK_LAYERS,
+    SAMPLE_PIXELS,
+    SAMPLE_WINDOWS,
+    read_windows,
+    sample_blocks,
+    thinned,
+)
 
 __all__ = ["masked_share", "warnings_of", "warnings_of_all"]
 
@@ -148,8 +157,12 @@ def masked_share(stack: RasterStack) -> float | None:
     if not stack.derivation.qualities:
         return None
     with reading((stack,)):
-        counts = np.array([stack.masked(block) for block in sample_blocks(stack, SAMPLE_WINDOWS)])
-    total, rejected = counts.sum(axis=0).tolist()
+        total = rejected = 0
+        for number, block in enumerate(sample_blocks(stack, MOST_WINDOWS)):
+            if number >= SAMPLE_WINDOWS and total and rejected <= (1 - FEW_VALID) * total:
+                break
+            counts = stack.masked(block)
+            total, rejected = total + int(counts[0]), rejected + int(counts[1])
     return rejected / total if total else None
 
 

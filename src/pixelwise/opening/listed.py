@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path, PurePosixPath
 
+from pixelwise.dates.paths import pattern_of
 from pixelwise.rasters.headers import RASTER_SUFFIXES
 from pixelwise.rasters.urls import is_url
 from pixelwise.regular_files import is_file
@@ -48,16 +49,11 @@ def listed_in(source: Sequence[str]) -> Listed | None:
     source
         The input, as given to a command.
     """
-    names = list(dict.fromkeys(os.path.normpath(text) for text in source if _is_file(text)))
-    if len(names) < 2 or len(names) < len(set(source)):
+    names = list(dict.fromkeys(_named(text) for text in source if _is_file(text)))
+    if len(names) < 2 or len(names) < len(set(source)) or (narrow := pattern_of(names)) is None:
         return None
-    rows = [PurePath(name).parts for name in names]
-    if len({len(row) for row in rows}) > 1:
-        return None
-    columns = [list(dict.fromkeys(column)) for column in zip(*rows, strict=True)]
-    narrow = str(PurePath(*map(_pattern, columns)))
-    suffixes = {PurePath(name).suffix for name in names}
-    wide = str(PurePath(narrow).parent / f"*{suffixes.pop()}") if len(suffixes) == 1 else narrow
+    suffixes = {PurePosixPath(name).suffix for name in names}
+    wide = str(PurePosixPath(narrow).parent / f"*{suffixes.pop()}") if len(suffixes) == 1 else narrow
     found = {pattern: _matches(pattern) for pattern in dict.fromkeys((wide, narrow))}
     chosen = next((pattern for pattern, matches in found.items() if matches == set(names)), None)
     if chosen is None and MOSTLY * len(found[narrow]) <= len(names):
@@ -97,19 +93,12 @@ def _is_file(text: str) -> bool:
     return not is_url(text) and Path(text).suffix.lower() in RASTER_SUFFIXES and is_file(Path(text))
 
 
+def _named(text: str) -> str:
+    return Path(os.path.normpath(text)).as_posix()
+
+
 def _matches(pattern: str) -> set[str]:
-    return {os.path.normpath(name) for name in glob.iglob(pattern) if _is_file(name)}  # noqa: PTH207
-
-
-def _pattern(names: Sequence[str]) -> str:
-    """Return the narrowest pattern with one star for names; digits at the star may differ in other names."""
-    if len(names) == 1:
-        return glob.escape(names[0])
-    first = os.path.commonprefix(list(names)).rstrip("0123456789")
-    last = os.path.commonprefix([name[::-1] for name in names])[::-1].lstrip("0123456789")
-    shortest = min(map(len, names))
-    last = last[max(len(first) + len(last) - shortest, 0) :]
-    return f"{glob.escape(first)}*{glob.escape(last)}"
+    return {_named(name) for name in glob.iglob(pattern) if _is_file(name)}  # noqa: PTH207
 
 
 def _shapes(names: Sequence[str]) -> set[str]:

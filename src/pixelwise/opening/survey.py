@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pixelwise.dates.names import undated_names
 from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.grid import Grid
 from pixelwise.opening.assembly import assemble
@@ -245,6 +246,8 @@ def survey(source: Source, spec: InputSpec) -> Survey:
         if file is not None
     }
     undated = tuple(path for path in found.headers if path not in dated)
+    if spec.times is None and (odd := undated_names([path.as_posix() for path in undated])):
+        undated = tuple(path for path in undated if path.as_posix() in set(odd))
     return Survey(spec, layers, found.headers, grid, problems.lines, undated, found.derivation, tuple(remarks), gains)
 
 

@@ -13,6 +13,8 @@ from pixelwise.rasters.pieces import WindowError
 from pixelwise.stacks.base import FileStack, Stack
 
 __all__ = [
+    "FEW_VALID",
+    "MOST_WINDOWS",
     "QUICK_LAYERS",
     "SAMPLE_PIXELS",
     "SAMPLE_WINDOWS",
@@ -28,6 +30,10 @@ SAMPLE_EDGE = 128
 SAMPLE_PIXELS = 4096
 SAMPLE_WINDOWS = 3
 QUICK_LAYERS = 12
+#: Windows are added, so many at most, while a sample holds few values, or one value makes up most of it: they may be in
+#: the sea, and say little of the land.
+MOST_WINDOWS = 12
+FEW_VALID, MOST_EQUAL = 0.1, 0.5
 
 #: Windows read for a rehearsal: few and small, anywhere in the image.
 REHEARSAL_WINDOWS, REHEARSAL_EDGE = 8, 16
@@ -53,17 +59,28 @@ def read_sample(stack: FileStack, windows: int = SAMPLE_WINDOWS) -> Floats:
 def read_windows(stack: FileStack, windows: int, *, lenient: bool = False) -> Floats:
     """Return (time, pixel) of every pixel of some windows, in the stack's type.
 
-    If `lenient`, only the first must be readable: the job that follows finds any damage itself, and reports where.
+    Up to `MOST_WINDOWS` are read while they hold few valid values, or mostly the same one. If `lenient`, only the first
+    must be readable: the job that follows finds any damage itself, and reports where.
     """
     parts: list[Floats] = []
     with reading((stack,)):
-        for block in sample_blocks(stack, windows):
+        for number, block in enumerate(sample_blocks(stack, max(windows, MOST_WINDOWS))):
+            if number >= windows and number % windows == 0 and not _says_little(np.concatenate(parts, axis=1)):
+                break
             try:
                 parts.append(stack.read(block).reshape(len(stack), -1))
             except WindowError:
                 if not (lenient and parts):
                     raise
     return np.concatenate(parts, axis=1)
+
+
+def _says_little(pixels: Floats) -> bool:
+    """Whether few of some pixels have a value, or most of the values are equal."""
+    values = thinned(pixels)
+    valid = values[~np.isnan(values)]
+    # What makes up more than half of all values is their median.
+    return valid.size < FEW_VALID * values.size or bool((valid == np.median(valid)).mean() > MOST_EQUAL)
 
 
 def thinned(pixels: Floats) -> Floats:
