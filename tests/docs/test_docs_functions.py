@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "limit.txt").write_text("0.5\n")
     # Functions belong to the file; what opens the stack is typed elsewhere.
     definitions = [sample for sample in samples(PAGE, "python") if "def " in sample]
-    assert len(definitions) == 9
+    assert len(definitions) == 10
     (tmp_path / "mine.py").write_text("\n\n".join(definitions))
     return tmp_path
 

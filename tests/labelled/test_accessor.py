@@ -187,8 +187,8 @@ def test_a_number_that_may_mean_missing_is_refused_among_floats(values, lazy):
             r"9.96921e\+36, which the NetCDF library leaves where nothing was written, occurs 1",
         ),
         (101, {"valid_range": [-100, 100]}, r"1 of \d+ values, such as 101, are outside what its valid_range calls"),
-        (-101, {"valid_min": -100}, r"such as -101, .* its valid_min .*: array.where\(\(array >= -100\)\) makes them"),
-        (101, {"valid_min": -9, "valid_max": 100}, r"\(array >= -9\) & \(array <= 100\)\).*'valid_min'\], array.attrs"),
+        (-101, {"valid_min": -100}, r"such as -101, .* its valid_min .*, array.where\(\(array >= -100\)\) makes them"),
+        (101, {"valid_min": -9, "valid_max": 100}, r"'valid_min'\], array.attrs.*\(array >= -9\) & \(array <= 100\)\)"),
     ],
 )
 def test_numbers_that_a_file_would_call_missing_are_refused(values, lazy, number, attributes, words):
@@ -204,6 +204,29 @@ def test_numbers_that_a_file_would_call_missing_are_refused(values, lazy, number
     # Missing and infinite values are missing whatever an attribute says.
     values[3, 2, 1] = np.inf
     apply(values)
+
+
+@pytest.mark.parametrize("attributes", [{"valid_range": [-1.8, 45.0]}, {"valid_min": np.float32(-1.8)}])
+def test_rounding_does_not_put_values_outside_of_the_valid_range(values, attributes):
+    for dtype in ("float32", "float64"):
+        cold = np.clip(values, 0, 9).astype(dtype)
+        cold[:, 0, 0] = np.nextafter(np.float32(-1.8), np.float32(-9)) if dtype == "float32" else -1.8
+        array_of(cold, **attributes).pixelwise.apply("ols")
+        cold[3, 0, 0] = -1.80001
+        with pytest.raises(pw.InputError, match=r"such as -1\.80001, are outside"):
+            array_of(cold, **attributes).pixelwise.apply("ols")
+
+
+def test_attributes_kept_by_arithmetic_are_to_be_deleted_first(values):
+    """`array.where` would have made all colder anomalies missing."""
+    kept = array_of(values - values.mean(axis=0), valid_range=[-1.8, 45.0], nodata=0.0)
+    kept[0, 0, 0] = -3.0
+    with pytest.raises(pw.InputError, match=r"computed from another .*: del array.attrs\['valid_range'\]; if they"):
+        kept.pixelwise.apply("ols")
+    del kept.attrs["valid_range"]
+    kept[0, 0, 0] = 0.0
+    with pytest.raises(pw.InputError, match=r"computed from another .*: del array.attrs\['nodata'\]; if it"):
+        kept.pixelwise.apply("ols")
 
 
 def test_valid_numbers_of_a_packed_file_are_those_stored(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ LIMITS = ("valid_range", "valid_min", "valid_max")
 PACKED = {"scale_factor": 1.0, "add_offset": 0.0}
 
 
+#: Rounding steps that values may be beyond the limits: those of a mean of a few layers.
+ROUNDING = 4
 #: Numbers below are rather positions than years of our era.
 FIRST_LIKELY_YEAR = 1000
 
@@ -250,7 +252,17 @@ def _decoding_of(array: xarray.DataArray, name: str) -> Decoding:
         return Decoding(name, tuple(known), (), valid, limits)
     if dtype.itemsize > 2:
         known.setdefault(DEFAULT_FILLS["f8"], "")
-    return Decoding(name, (), tuple(known.items()), valid, limits)
+    rounding = _rounding_of(dtype, [array.attrs[attribute] for attribute in limits])
+    return Decoding(name, (), tuple(known.items()), valid, limits, rounding)
+
+
+def _rounding_of(dtype: np.dtype[Any], stated: Sequence[Any]) -> float:
+    """Return the part of a limit that counts as rounding: the mean of float32 values -1.8 may be -1.8000001.
+
+    Steps are those of the array or of the attributes, whichever are coarser.
+    """
+    types = [dtype, *(np.asarray(one).dtype for one in stated)]
+    return ROUNDING * max(float(np.finfo(one).eps) for one in types if one.kind == "f")
 
 
 def _numbers(value: Any, attribute: str) -> list[float]:

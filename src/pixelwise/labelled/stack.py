@@ -25,6 +25,9 @@ __all__ = ["ArrayStack", "Decoding", "grid_without_place"]
 #: long contiguous runs.
 ROWS, COLUMNS = 16, 256
 
+#: Most arithmetic of xarray keeps attributes: the limits of temperatures would blank their anomalies.
+COMPUTED = "if this array was computed from another (anomalies, means), the attribute no longer applies"
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -43,6 +46,8 @@ class Decoding:
         The smallest and the largest valid value: no value may be outside.
     limits
         The attributes that say so.
+    rounding
+        The part of a limit by which values may be beyond it.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Decoding:
     doubtful: tuple[tuple[float, str], ...] = ()
     valid: tuple[float, float] = (-math.inf, math.inf)
     limits: tuple[str, ...] = ()
+    rounding: float = 0.0
 
     def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
         """Return the type of the values: float32 if that loses nothing, else float64."""
@@ -82,25 +88,31 @@ class Decoding:
         unpack(plain.reshape(-1), bounds, 1.0, 0.0, -math.inf, math.inf, values.reshape(-1))
         return values
 
+    def _beyond(self, limit: float) -> float:
+        """Return an upper limit that allows for rounding; integers stay exact."""
+        return limit + abs(limit) * self.rounding if self.rounding and math.isfinite(limit) else limit
+
     def _refuse_doubtful(self, stored: NDArray[Any]) -> None:
         for number, attribute in self.doubtful:
             found = np.count_nonzero(stored == stored.dtype.type(number))
             if not found:
                 continue
             text = spelled(number, stored.dtype)
-            who, value = "the NetCDF library leaves where nothing was written", ""
-            if attribute:
+            missing = f"array.where(array != {text}) makes it missing"
+            if not attribute:
+                who, remedy = "the NetCDF library leaves where nothing was written", missing
+            else:
                 who = f"its attribute {attribute} calls missing"
-                value = f"; if it is a value, delete the attribute (del array.attrs[{attribute!r}])"
+                remedy = f"{COMPUTED}: del array.attrs[{attribute!r}]; if it means missing here too, {missing}"
             raise InputError(
-                f"{self.name}: {text}, which {who}, occurs {found} times in {stored.size} values: "
-                f"array.where(array != {text}) makes it missing{value}"
+                f"{self.name}: {text}, which {who}, occurs {found} times in {stored.size} values: {remedy}"
             )
         if not self.limits:
             return
         low, high = self.valid
         with np.errstate(over="ignore"):  # float16 has no large limits
-            odd = ((stored < low) | (stored > high)) & ~np.isinf(stored)
+            least, most = (sign * self._beyond(sign * limit) for sign, limit in ((-1, low), (1, high)))
+            odd = ((stored < least) | (stored > most)) & ~np.isinf(stored)
         if self.missing:
             odd &= ~np.isin(stored, self.missing)
         if odd.any():
@@ -110,7 +122,8 @@ class Decoding:
             raise InputError(
                 f"{self.name}: {np.count_nonzero(odd)} of {stored.size} values, such as "
                 f"{spelled(stored[odd][0], stored.dtype)}, are outside what its {' and '.join(self.limits)} calls "
-                f"valid: array.where({' & '.join(tests)}) makes them missing; if they are values, del {delete}"
+                f"valid: {COMPUTED}: del {delete}; if they are errors of the data, array.where({' & '.join(tests)}) "
+                "makes them missing"
             )
 
 

@@ -444,7 +444,10 @@ def test_times_before_values_are_refused(function):
         lambda day_lst, t: 1,
         lambda temperature, t: 1,
         lambda y, time_values: 1,
-        lambda data, series: 1,
+        lambda data, years: 1,
+        lambda data, decimal_year: 1,
+        lambda data, obsTimes: 1,
+        lambda data, _month: 1,
         lambda a, b: 1,
         lambda *both: 1,
         per_block(lambda v, t: 1),
@@ -455,6 +458,31 @@ def test_times_before_values_are_refused(function):
 )
 def test_values_before_times_are_not_refused(function):
     as_method(function)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "month", "months", "day", "days", "dayofyear", "day_of_year", "date", "season", "hour", "week", "timestamps",
+        "time_index", "julian_day", "yr", "weights", "lat", "series",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mark", [lambda f: f, per_block, per_pixel(gaps=True)])
+def test_a_second_parameter_that_means_something_else_than_decimal_years_is_refused(name, mark):
+    """`values[month == 1].mean()` ran, and was NaN at every pixel: `month` had got decimal years."""
+    scope = {}
+    exec(f"def mon(values, {name}):\n    return values.mean()", scope)
+    with pytest.raises(FunctionError, match=rf"^mon: nothing is called '{name}': use dates .*name it times") as caught:
+        as_method(mark(scope["mon"]))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_month_that_the_refusal_shows_is_that_of_the_dates():
+    with pytest.raises(FunctionError) as caught:
+        as_method(lambda values, times, month: 1)
+    shown = str(caught.value).partition("month is ")[2]
+    dates = np.array(["2010-01-15", "2010-12-31", "1969-02-01"], dtype="datetime64[D]")
+    assert eval(shown, {"dates": dates}).tolist() == [1, 12, 2]
 
 
 def test_regressions_of_scipy_and_numpy_in_their_order_are_refused_with_the_right_form():

@@ -2,7 +2,8 @@
 
 pixelwise passes values first: ``function(values, times)``. Regressions of SciPy and NumPy take them the other way
 round, and run without an error in either order: `scipy.stats.linregress` itself gave 99.4 years per unit for a slope of
-0.0081 a year.
+0.0081 a year. A second parameter called ``month`` would run as well: it would get decimal years, and
+``values[month == 1].mean()`` would be NaN at every pixel.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-__all__ = ["check_order"]
+__all__ = ["check_order", "is_about_time", "not_passed"]
 
 #: Words in names of times. A name with any other word means something else: ``time_series``, ``day_lst``.
 TIMES: Final = frozenset({
@@ -37,6 +38,22 @@ VALUES: Final = frozenset({
 })  # fmt: skip
 #: Names of an optional second array.
 SECOND_ARRAYS: Final = frozenset({"y", "ys", "yy", "ydata", "data", *VALUES})
+
+#: Words in names of a second parameter that wants decimal years.
+DECIMAL_YEARS: Final = frozenset({
+    "t", "tt", "ts", "time", "times", "timepoints", "years", "yrs", "when", "abscissa", "abscissae", "x", "xs", "xx",
+    "xi", "xdata", "xvals",
+})  # fmt: skip
+#: Words that make decimal years of ``year`` or ``date``: ``decimal_year``, ``frac_year``.
+DECIMAL: Final = frozenset({"dec", "decimal", "float", "frac", "fractional"})
+#: Words of times that count something else, even if ``time`` is beside them: ``time_index``, ``times_int``.
+COUNTED: Final = frozenset({"idx", "index", "int", "num", "number", "numbers", "ordinal", "ordinals"})
+#: Words that say nothing about the unit.
+NEUTRAL: Final = (BESIDE - COUNTED) | {"point", "points", "value", "values", "val", "vals"}
+#: How to compute what functions ask for most often.
+INSTEAD: Final = {
+    "month": "dates.astype('datetime64[M]').astype(int) % 12 + 1", "day": "dates - dates.astype('datetime64[M]')",
+}  # fmt: skip
 
 #: Functions that give the same result in either order.
 SYMMETRIC: Final = frozenset({("scipy", "pearsonr"), ("scipy", "kendalltau"), ("scipy", "spearmanr")})
@@ -63,10 +80,7 @@ def check_order(function: Callable[..., Any], name: str, parameters: Sequence[in
     if len(parameters) < 2 or not all(_is_positional(parameter) for parameter in parameters[:2]):
         return ""
     first, second = parameters[0].name, parameters[1].name
-    core = function
-    while isinstance(core, functools.partial):
-        core = core.func
-    known = (str(getattr(core, "__module__", "")).partition(".")[0], str(getattr(core, "__name__", "")))
+    known = _known(function)
     needed = parameters[1].default is inspect.Parameter.empty
     optional = parameters[1].default is None and second.lower() in SECOND_ARRAYS
     if known in SYMMETRIC or not (needed or optional):
@@ -84,6 +98,44 @@ def check_order(function: Callable[..., Any], name: str, parameters: Sequence[in
     if known in RIGHT_FORMS:
         return f"{said}; wrap it: {RIGHT_FORMS[known]}"
     return f"{said}; swap them where it is defined, or wrap it: lambda y, t: {name}(t, y)"
+
+
+def not_passed(function: Callable[..., Any], name: str, parameter: inspect.Parameter) -> str:
+    """Return why a parameter cannot get the decimal years, in one line; empty if its name allows for them.
+
+    Parameters
+    ----------
+    function, name
+        As in `check_order`.
+    parameter
+        The second one, or a later one that nothing else sets.
+    """
+    said, words = parameter.name, _words(parameter.name)
+    # A letter, or `_`, says nothing; of the functions of SciPy, some take the times under any name.
+    if len(said) == 1 or said.startswith("_") or _known(function) in SYMMETRIC:
+        return ""
+    decimal = DECIMAL_YEARS | (TIMES if words & DECIMAL else frozenset())
+    if words & decimal and words <= decimal | NEUTRAL:
+        return ""
+    shown = "the function" if name == "<lambda>" else name
+    how = next((f"; {one} is {INSTEAD[one]}" for one in INSTEAD if words & {one, f"{one}s"}), "")
+    return (
+        f"{shown}: nothing is called {said!r}: use dates (days), year or doy (day of the year), or name it times to "
+        f"get decimal years such as 2010.04{how}"
+    )
+
+
+def is_about_time(name: str) -> bool:
+    """Whether a name has a word of times: ``month``, ``day_of_year``."""
+    return bool(_words(name) & TIMES)
+
+
+def _known(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return the package and the name of a function."""
+    core = function
+    while isinstance(core, functools.partial):
+        core = core.func
+    return str(getattr(core, "__module__", "")).partition(".")[0], str(getattr(core, "__name__", ""))
 
 
 def _means_times(name: str) -> bool:

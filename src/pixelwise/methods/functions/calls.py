@@ -16,7 +16,7 @@ from pixelwise.bands import Floats
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.errors import FunctionError, ParameterError
 from pixelwise.method import parse
-from pixelwise.methods.functions.arguments import check_order
+from pixelwise.methods.functions.arguments import check_order, is_about_time, not_passed
 from pixelwise.methods.functions.marks import name_of
 from pixelwise.words import unknown
 
@@ -117,18 +117,35 @@ def inspect_call(function: Callable[..., Any], given: Mapping[str, Any]) -> Call
     times_named = any(parameter.name == "times" for parameter in parameters)
     for place, parameter in enumerate(parameters):
         source = _source_of(parameter, second=place == 0 and not times_named)
+        if source == "times":
+            _refuse_other_meanings(function, name, parameter)
         if source and parameter.kind != KEYWORD_ONLY and len(positional) == place:
             positional.append(source)
         elif source:
             named.append((parameter.name, source))
         elif parameter.kind not in (VAR_POSITIONAL, VAR_KEYWORD):
             if parameter.default is parameter.empty:
-                raise FunctionError(f"{name}{signature}: its parameter {parameter.name} needs a default")
+                raise FunctionError(_unset(function, name, signature, parameter))
             if parameter.kind != POSITIONAL_ONLY:
                 settable[parameter.name] = parameter
     _check_given(name, given, settable)
     keywords = tuple((key, _typed(settable[key], value)) for key, value in given.items())
     return Call(function, tuple(positional), tuple(named), keywords)
+
+
+def _refuse_other_meanings(function: Callable[..., Any], name: str, parameter: inspect.Parameter) -> None:
+    """Refuse to pass decimal years to a parameter whose name means something else, such as ``month``."""
+    if parameter.default is not parameter.empty or parameter.kind == VAR_POSITIONAL:
+        return
+    wrong = not_passed(function, name, parameter)
+    if wrong:
+        raise FunctionError(wrong)
+
+
+def _unset(function: Callable[..., Any], name: str, signature: inspect.Signature, parameter: inspect.Parameter) -> str:
+    """Say that nothing sets a parameter, in one line."""
+    about_time = is_about_time(parameter.name) and not_passed(function, name, parameter)
+    return about_time or f"{name}{signature}: its parameter {parameter.name} needs a default"
 
 
 def _check_given(name: str, given: Mapping[str, Any], settable: Mapping[str, Any]) -> None:
