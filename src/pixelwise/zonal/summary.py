@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.grid import Block
 from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.map import Map
+from pixelwise.pictures.agreement import disagreements
 from pixelwise.pictures.scheme import ContinuousScheme, Scheme, TestScheme
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.zonal.cover import Cover, Runs
@@ -26,6 +28,8 @@ from pixelwise.zonal.tally import Circular, Medians, Moments, Search, search_med
 from pixelwise.zonal.zones import Zones, load_zones
 
 __all__ = ["summarize"]
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -74,6 +78,8 @@ def summarize(
     zones = load_zones(source, map_)
     found = _Summary(map_, zones, chosen, scheme).columns(progress)
     inputs = inputs_of_zones(source, map_)
+    for text in disagreements(map_) if isinstance(scheme, TestScheme) and chosen[0] == map_.bands[0] else ():
+        log.warning(text)
     if origin is None:
         return ZoneTable.of(zones, found, inputs)
     series = series_of(map_, zones, origin.stack, inputs)
