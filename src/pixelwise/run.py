@@ -37,6 +37,7 @@ from pixelwise.methods.functions.base import UserFunction
 from pixelwise.opening.checks import warnings_of, warnings_of_all
 from pixelwise.opening.pairing import Pairing, pair
 from pixelwise.opening.scene_counts import clear_counts, scenes_of
+from pixelwise.pictures.agreement import disagreements, untested_sign
 from pixelwise.stacks.base import FileStack, Stack, layout_of
 from pixelwise.stacks.composite import CompositeStack
 from pixelwise.stacks.sampling import sample_pixels
@@ -64,6 +65,22 @@ def run_job(
     execution: Execution,
 ) -> Map:
     """Apply a method to a stack, as `apply` describes, with its options as values."""
+    made = _carried_out(stack, method, output, inputs, spec, execution)
+    if execution.part is None:
+        for text in disagreements(made):
+            log.warning(text)
+    return made
+
+
+def _carried_out(
+    stack: Stack,
+    method: Method,
+    output: str | Path | None,
+    inputs: Mapping[str, Stack],
+    spec: OutputSpec,
+    execution: Execution,
+) -> Map:
+    """Do the work of `run_job`."""
     began = time.perf_counter()
     for given in (stack, *inputs.values()):
         if not isinstance(given, Stack):
@@ -192,6 +209,8 @@ def bind_job(
     found = [*warnings_of_all(pairing, method, quick=True, clear=clear), *warnings_of_function(method, spec.dtype)]
     if spec.fdr is not None:
         pvalues_of(answer.written)  # told now, not after the job
+    if text := untested_sign(method.name, [band.name for band in answer.written]):
+        found.append(text)
     found += [*layered.cautions(), *([] if spec.fdr is None else [CAUTION])]
     for text in found:
         log.warning(text)

@@ -61,6 +61,10 @@ def info(*, map_path: Path, as_json: bool) -> None:
             emit(f"\n{title}")
             for line in lines_of(tally):
                 emit(f"  {line}")
+    if found.disagreements:
+        emit("\np-values and slopes that disagree")
+    for text in found.disagreements:
+        emit(f"  {text}", lines=False)
     if found.warnings:
         emit("\nwarnings when it was made")
         for text in found.warnings:

@@ -32,6 +32,7 @@ from pixelwise.maps.journal import Journal, differences
 from pixelwise.maps.map import Map, Timings, open_map, read_block
 from pixelwise.maps.outputs import FileFormat, LayerFile, check_name
 from pixelwise.maps.sink import Sink
+from pixelwise.pictures.agreement import disagreements
 from pixelwise.rasters.headers import read_header
 from pixelwise.stacks.base import FileStack, Layout, layout_of
 
@@ -264,6 +265,8 @@ def join_parts(output: Path, execution: Execution, spent: Timings | None = None,
     with nullcontext(task) if request is None else with_significance(task, request) as whole:
         joined = whole.carry_out(execution, began)
     _remove(folder, list(maps))
+    for text in disagreements(joined) if spent is None else ():
+        log.warning(text)
     return joined if spent is None else replace(joined, timings=joined.timings.after(spent))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from pixelwise.maps.map import Map
 from pixelwise.maps.publish import SIDECARS, PendingFile, pam
 from pixelwise.maps.saving import check_output, hidden_beside, inputs_of, save_bytes
 from pixelwise.maps.tiles import TILE
+from pixelwise.pictures.agreement import disagreements
 from pixelwise.pictures.choosing import bands_for, scheme_of
 from pixelwise.pictures.palettes import MISSING_COLOR, OUTSIDE_COLOR, rgb
 from pixelwise.pictures.scheme import MISSING, OUTSIDE, ContinuousScheme, Scheme, TestScheme
@@ -36,6 +38,8 @@ from pixelwise.rasters.datasets import GDAL_ERRORS, open_alone
 from pixelwise.words import one_line
 
 __all__ = ["TAG_CLASSES", "classify", "is_classified", "scheme_for", "table_of"]
+
+log = logging.getLogger(__name__)
 
 #: What a classified file says of its classes, as JSON: the band, the labels, and what the limits refer to.
 TAG_CLASSES = "PIXELWISE_CLASSES"
@@ -124,6 +128,8 @@ def classify(
         remove(temporary)
     save_bytes(_category_names(scheme).encode(), pam(target), overwrite=overwrite)
     save_bytes(_style(scheme).encode(), style, overwrite=overwrite)
+    for text in disagreements(map_) if isinstance(scheme, TestScheme) and name == map_.bands[0].name else ():
+        log.warning(text)
     if sheet is not None:
         save_bytes(table_of(tally).encode(), sheet, overwrite=overwrite)
     return tally

@@ -9,6 +9,7 @@ from typing import Any
 from pixelwise.bands import STATUS_BAND, Band
 from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.map import Map
+from pixelwise.pictures.agreement import disagreements
 from pixelwise.pictures.captions import layers_of, period
 from pixelwise.pictures.quantities import quantity
 from pixelwise.pictures.tally import Tally, tally_of
@@ -41,6 +42,8 @@ class MapInfo:
         How much has which status; None without that band.
     classes
         How much of the first band is in which class.
+    disagreements
+        Where the p-values of that band contradict it.
     """
 
     facts: Mapping[str, str]
@@ -49,6 +52,7 @@ class MapInfo:
     warnings: tuple[str, ...]
     status: Tally | None
     classes: Tally
+    disagreements: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it ready for JSON; areas are in square kilometres, ``share`` is that of the region: all asked for."""
@@ -58,6 +62,7 @@ class MapInfo:
             "bands": [dict(band) for band in self.bands],
             "warnings": list(self.warnings),
             "status": None if self.status is None else _rows(self.status),
+            "disagreements": list(self.disagreements),
             "classes": {"band": self.classes.scheme.band.name, "rows": _rows(self.classes)},
         }
 
@@ -93,7 +98,9 @@ def info_of(map_: Map) -> MapInfo:
         for band in map_.bands
     )
     warnings, status = warnings_of(map_), status_of(map_)
-    return MapInfo(facts_of(map_), shortened(map_.provenance), bands, warnings, status, classes)
+    return MapInfo(
+        facts_of(map_), shortened(map_.provenance), bands, warnings, status, classes, tuple(disagreements(map_))
+    )
 
 
 def headline_of(map_: Map) -> Band:

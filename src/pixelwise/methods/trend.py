@@ -110,13 +110,15 @@ def trend(*, confidence_level: float = 0.95, min_obs: int = 5) -> Method:
     A step, such as a clear-cut, makes the residuals of a line look autocorrelated although the noise about the step is
     not. The smaller of the two phi avoids that, so the step is found (see "False-alarm rates and power").
 
-    The limits enclose the slopes that the test of ``pvalue_mk`` does not reject. ``pvalue`` is that of the
-    least-squares line; it agrees with the limits in 98 of 100 series without a trend, and in 91 to 96 of those with
-    one. If many values are equal (classes, or counts that are mostly 0), the median of the slopes may be exactly 0
-    although ``pvalue`` finds a trend at the level of the limits. In this case, ``slope`` is ``ols_slope``, its limits
-    are ``ols_slope ± t se`` with Student's t of ``n_e - 2`` degrees of freedom, and ``intercept`` is that of the same
-    line, which is the one that ``pvalue`` tests. If one limit is 0, check ``pvalue_mk``: with equal values, it says
-    whether 0 itself is excluded.
+    The limits enclose the slopes that the test of ``pvalue_mk`` does not reject. ``pvalue`` tests the least-squares
+    line, ``slope`` and its limits are Theil-Sen: they may disagree near 0.05, and where a few years decide. They agree
+    in 98 of 100 series without a trend, and in 91 to 96 of those with one. A pixel whose ``ols_slope`` and ``slope``
+    have opposite signs counts as not significant in classes, whatever its ``pvalue``; `apply` and `info` say how many
+    significant pixels have opposite signs, or limits that include 0. If many values are equal (classes, or counts that
+    are mostly 0), the median of the slopes may be exactly 0 although ``pvalue`` finds a trend at the level of the
+    limits. In this case, ``slope`` is ``ols_slope``, its limits are ``ols_slope ± t se`` with Student's t of ``n_e -
+    2`` degrees of freedom, and ``intercept`` is that of the same line, which is the one that ``pvalue`` tests. If one
+    limit is 0, check ``pvalue_mk``: with equal values, it says whether 0 itself is excluded.
 
     The trend that could have been detected::
 

@@ -89,8 +89,8 @@ def warnings_of(
     if quick and len(scenes) > QUICK_LAYERS:
         chosen = np.linspace(0, len(scenes) - 1, QUICK_LAYERS).astype(int)
         looked_at = replace(scenes, layers=tuple(scenes.layers[i] for i in chosen))
-    # Gains would spread a fill value over as many values as there are scenes.
-    looked_at = looked_at.unrectified
+    # Gains would spread a fill value over as many values as there are scenes, and interpolation over any number.
+    looked_at = looked_at.unrectified.uninterpolated
     sampled = _sample_of(looked_at, lenient=quick)
     sample = sampled.values
     differing, named = _nodata_differs(scenes)

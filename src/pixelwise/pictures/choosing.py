@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import DIRECTED, STATUS_BAND, STATUS_WORDS, Band, Status
 from pixelwise.choices import ClassKind, Palette
 from pixelwise.errors import ParameterError
+from pixelwise.pictures.agreement import tested_by
 from pixelwise.pictures.breaks import equal_limits, fisher_limits, quantile_limits, ranges_of
 from pixelwise.pictures.numbers import distinct_numbers, range_label, readable, shortest
 from pixelwise.pictures.palettes import (
@@ -208,7 +209,8 @@ def bands_for(source: Source, band: str, pvalue: str | None = None) -> list[str]
     tests = {pvalue, source.band(band).pvalue} - {None, ""}
     adjusted = {other.name for other in source.bands if other.kind == "test" and other.pvalue in tests}
     flags = {"significant"} if adjusted else set()
-    wanted = {band, *tests, *adjusted, *flags, STATUS_BAND.name}
+    tested = {tested_by(source, source.band(band), test) for test in tests}
+    wanted = {band, *tests, *adjusted, *flags, *tested, STATUS_BAND.name}
     return [band, *(name for name in source if name in wanted and name != band)]
 
 
@@ -287,6 +289,7 @@ def _tested(
         levels=levels,
         adjusted=test.adjusted,
         flags=flags,
+        tested=tested_by(source, band, test.band.pvalue if test.adjusted else test.band.name),
         split=len(levels) == 1,
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import STATUS_BAND, Band, Status
 from pixelwise.grid import Block
+from pixelwise.pictures.agreement import opposed
 from pixelwise.pictures.source import Source
 
 __all__ = [
@@ -111,7 +112,8 @@ class TestScheme(Scheme):
 
     A pixel without a p-value is neither significant nor not significant: such pixels form the class "not tested", and
     constant series, where there is nothing to test, one of their own. A number of exactly 0 has no direction, an
-    infinite one has that of its sign.
+    infinite one has that of its sign. Where the p-value tests another number (the least-squares line of `trend`, whose
+    slope is another), a pixel is significant only if that number has no opposite sign.
 
     Attributes
     ----------
@@ -123,6 +125,8 @@ class TestScheme(Scheme):
         Whether these are q-values.
     flags
         Name of a band in which 1 says that a pixel is significant at the only level; empty if there is none.
+    tested
+        Name of the band that the p-values test; empty if it is the band itself.
     split
         Whether numbers that are not significant are divided by their sign; else all of them are one class.
 
@@ -135,6 +139,7 @@ class TestScheme(Scheme):
     levels: tuple[float, ...] = (0.05,)
     adjusted: bool = False
     flags: str = ""
+    tested: str = ""
     split: bool = True
 
     def _fill(self, codes: NDArray[np.uint8], source: Source, block: Block, status: NDArray[Any] | None) -> None:
@@ -155,9 +160,10 @@ class TestScheme(Scheme):
                 codes[pixels] = place
         else:
             codes[tested] = first + count
+        agrees = True if not self.tested else ~opposed(values, source.read(self.tested, block))
         # From the loosest level to the strictest, each takes over.
         for number in range(count, 0, -1):
-            passed = self._passed(pvalues, self.levels[number - 1], source, block)
+            passed = self._passed(pvalues, self.levels[number - 1], source, block) & agrees
             codes[falls & passed] = CONSTANT + number
             codes[rises & passed] = first + count + middle + count - number
 

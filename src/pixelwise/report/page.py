@@ -15,6 +15,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.info import facts_of, headline_of, shortened, status_of, warnings_of
 from pixelwise.maps.map import Map
+from pixelwise.pictures.agreement import disagreements
 from pixelwise.pictures.captions import heading
 from pixelwise.pictures.drawing import Histogram, Panel
 from pixelwise.pictures.numbers import THIN, percent, square_kilometres
@@ -230,6 +231,7 @@ def _areas(map_: Map, tally: Tally, adjusted: AdjustedTally | None, band: Band) 
     notes = [f"The region is the {asked if map_.provenance else 'whole grid'}."]
     if adjusted is not None and isinstance(tally.scheme, TestScheme):
         notes.append(_of_chance(adjusted, tally.scheme.levels[0], band))
+    notes += [f"{text[:1].upper()}{text[1:]}." for text in disagreements(map_)]
     return {"areas": rows, "area_heads": heads, "areas_caption": caption, "areas_notes": notes}
 
 

@@ -48,6 +48,15 @@ class Image:
         bands = zip(self.names, self.bands, strict=True)
         return replace(self, bands=tuple(tuple(replace(p, line=line_of(name, p)) for p in ps) for name, ps in bands))
 
+    @property
+    def uninterpolated(self) -> Image:
+        """The image with stored numbers of the nearest pixels, where its bands are interpolated between them."""
+
+        def nearest(piece: Piece) -> Piece:
+            return piece if piece.warp is None else replace(piece, warp=replace(piece.warp, resampling="nearest"))
+
+        return replace(self, bands=tuple(tuple(map(nearest, group)) for group in self.bands))
+
     def shift(self, rows: int, cols: int) -> Image:
         """Return the image on a grid whose origin lies elsewhere."""
 

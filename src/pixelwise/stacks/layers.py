@@ -58,6 +58,11 @@ class Layer:
         return replace(self, images=tuple(image.with_lines(lambda band, piece: None) for image in self.images))
 
     @property
+    def uninterpolated(self) -> Layer:
+        """The layer with stored numbers of the nearest pixels, where it would interpolate between them."""
+        return replace(self, images=tuple(image.uninterpolated for image in self.images))
+
+    @property
     def unmasked(self) -> Layer:
         """The layer without masks."""
         return replace(self, images=tuple(replace(image, masks=(), clear=()) for image in self.images))

@@ -292,6 +292,11 @@ class RasterStack(LayerStack):
         return replace(self, layers=tuple(layer.unrectified for layer in self.layers), gains=None)
 
     @property
+    def uninterpolated(self) -> RasterStack:
+        """The stack with stored numbers of the nearest pixels, where `align` would interpolate between them."""
+        return replace(self, layers=tuple(layer.uninterpolated for layer in self.layers))
+
+    @property
     def unmasked(self) -> RasterStack:
         """The stack without what rejects pixels."""
         layers = tuple(layer.unmasked for layer in self.layers)

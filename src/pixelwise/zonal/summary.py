@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pixelwise.errors import ParameterError
 from pixelwise.grid import Block
 from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.map import Map
+from pixelwise.pictures.agreement import disagreements
 from pixelwise.pictures.scheme import ContinuousScheme, Scheme, TestScheme
 from pixelwise.rasters.cell_areas import CellAreas
 from pixelwise.zonal.cover import Cover, Runs
@@ -30,6 +32,8 @@ __all__ = ["summarize"]
 
 #: Columns of the level of significance: by p-values, or by q-values.
 LEVELS = ("p_below", "q_at_most")
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
@@ -79,6 +83,8 @@ def summarize(
     warn_of_outside(zones)
     found = _Summary(map_, zones, chosen, scheme).columns(progress)
     inputs = inputs_of_zones(source, map_)
+    for text in disagreements(map_) if isinstance(scheme, TestScheme) and chosen[0] == map_.bands[0] else ():
+        log.warning(text)
     if origin is None:
         return ZoneTable.of(zones, found, inputs)
     series = series_of(map_, zones, origin.stack, inputs)
