@@ -28,7 +28,8 @@ import numpy as np
 from pixelwise.errors import InputError, ParameterError, PixelwiseError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.engine import Engine
-from pixelwise.jobs.plan import Load, Workers, physical_memory, size_text
+from pixelwise.jobs.machine import allowed_memory
+from pixelwise.jobs.plan import Load, Workers, size_text
 from pixelwise.jobs.probe import installed
 from pixelwise.jobs.provenance import versions
 from pixelwise.jobs.worker import Outcome, SharedJob, check_seen, different_versions, marks_of
@@ -100,7 +101,7 @@ class Cluster(Engine):
         if given is None and not address:
             # Workers of our own start with the job: a plan needs none.
             _import()
-            limit = int(MEMORY_SHARE * physical_memory() / jobs)
+            limit = int(MEMORY_SHARE * allowed_memory() / jobs)
             self.workers = Workers(jobs, 1, memory or limit, local=False)
             return
         try:
