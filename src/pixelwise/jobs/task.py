@@ -362,7 +362,7 @@ def engine_for(bound: BoundMethod, stacks: Sequence[Stack], execution: Execution
 
     Raises
     ------
-    ParameterError, ResourceError
+    ResourceError
         When a cluster does not answer, or has no workers.
     """
     jobs = execution.jobs
