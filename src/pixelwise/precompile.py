@@ -44,6 +44,7 @@ UNLISTED_CHOICES: dict[str, dict[str, Sequence[Any]]] = {
 #: The types of values and of maps.
 TYPES = ("float32", "float64")
 PIXELS = 4
+RECTIFICATION = "rectification"
 #: Longer than the series for which methods have special kernels.
 YEARS, MONTHS, LAYERS = 24, 48, 100
 
@@ -75,17 +76,20 @@ def folder_of_kernels() -> Path:
 
 
 def steps(names: Sequence[str] = ()) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield what to compile, as a label and a function: reading, and methods of these names (all if none are given).
+    """Yield what to compile, as a label and a function: reading, and what is named (everything if nothing is).
+
+    Besides methods, ``rectification`` can be named.
 
     Raises
     ------
     ParameterError
         When a method is unknown.
     """
-    factories = [methods.get(name) for name in names] or METHODS
+    factories = [methods.get(name) for name in names if name != RECTIFICATION] if names else METHODS
     yield "reading", _read
     yield "composites", _compose
-    yield "rectification", _rectify
+    if not names or RECTIFICATION in names:
+        yield RECTIFICATION, _rectify
     for factory in factories:
         yield factory.__name__, lambda factory=factory: _apply(factory)  # type: ignore[misc]
 
@@ -209,7 +213,7 @@ def _rectify() -> None:
     from pixelwise.kernels import irmad
 
     noise = np.random.default_rng(0).normal(size=(2, 2, 100))
-    with compiling("rectification"):
+    with compiling(RECTIFICATION):
         chunks = irmad.pack(noise[0], noise[1], np.zeros(4), np.ones(4), 2)
         irmad.moments(chunks, 2, np.ones((1, 2, 4)), np.zeros((1, 2)), np.full(1, -1))
         irmad.weights(chunks, 2, np.ones((2, 4)), np.zeros(2))

@@ -29,7 +29,7 @@ from pixelwise.maps.files import FileSink
 from pixelwise.maps.journal import journal_of
 from pixelwise.maps.map import Map
 from pixelwise.maps.memory import MemorySink
-from pixelwise.maps.outputs import FileFormat, LayerFile
+from pixelwise.maps.outputs import FileFormat, LayerFile, check_name, identity_of
 from pixelwise.maps.publish import SUFFIXES
 from pixelwise.maps.sink import Sink
 from pixelwise.method import Method, rounded_whole_numbers, say_rounded
@@ -45,6 +45,7 @@ from pixelwise.stacks.sampling import sample_pixels
 __all__ = [
     "BoundJob",
     "bind_job",
+    "check_outputs",
     "check_written",
     "layers_beside",
     "run_job",
@@ -129,6 +130,30 @@ def _carried_out(
     refuse_unfinished(task, Path(output), execution)
     computed = compute_part(task, Path(output), replace(execution, part=part), make, began)
     return join_parts(Path(output), replace(execution, restart=False), computed.timings, began)
+
+
+def check_outputs(output: Path, write: Mapping[str, Path], source: Sequence[str], *, overwrite: bool) -> None:
+    """Refuse outputs that cannot be written, before the headers of many files are read.
+
+    Parameters
+    ----------
+    output, write
+        The map, and what is written beside it, by kind.
+    source
+        The input as it was given. An output that is part of it is refused later, for that reason.
+    overwrite
+        Whether existing files may be replaced.
+
+    Raises
+    ------
+    OutputError
+    """
+    given = {identity_of(Path(text)) for text in source}
+    for kind, path in {"a map is": output, **{f"{kind} are": path for kind, path in write.items()}}.items():
+        check_name(path, kind)
+        sink, own = FileSink(path, overwrite=overwrite), identity_of(path)
+        if given.isdisjoint((own, *own.parents)) and not os.path.exists(journal_of(output)):  # noqa: PTH110
+            sink.check()
 
 
 def check_written(spec: OutputSpec, output: str | Path | None) -> None:

@@ -222,7 +222,7 @@ def test_no_scheduler_and_no_worker(
     words = ("apply", "ols", stack.paths[0].parent, "-o", tmp_path / "a.tif")
     silent = socket.create_server(("127.0.0.1", 0))  # accepts, and says nothing
     for address, status, told in (
-        ("tcp://127.0.0.1:1", 1, "address tcp://127.0.0.1:1: no Dask scheduler answers there"),
+        ("tcp://127.0.0.1:1", 75, "address tcp://127.0.0.1:1: no Dask scheduler answers there"),
         *(
             (odd, 1, f"address {odd}: expected that of a Dask scheduler, tcp://HOST:PORT, or its file")
             for odd in (
@@ -231,10 +231,10 @@ def test_no_scheduler_and_no_worker(
                 "foo://x:1",
                 "http://127.0.0.1:8786",
                 stack.paths[0],
-                "/gone.json",
             )
         ),
-        (f"tcp://127.0.0.1:{silent.getsockname()[1]}", 1, "address tcp://127.0.0.1:"),
+        ("/gone.json", 75, "address /gone.json: no Dask scheduler answers there (the file does not exist)"),
+        (f"tcp://127.0.0.1:{silent.getsockname()[1]}", 75, "address tcp://127.0.0.1:"),
         (dask.file, 75, f"the Dask scheduler {dask.file} has no worker: start some"),
     ):
         found = run(*words, "--executor", "dask", "--address", address)

@@ -54,7 +54,7 @@ def test_parts_make_up_the_map(height: int, width: int, block: tuple[int, int], 
 def test_parts_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     grid, layout = Grid(None, Affine(30, 0, 0, 0, -30, 0), 20_000, 20_000), Layout(512, 512)
     before = [share_of(grid, layout, Part(index, 7)) for index in range(1, 8)]
-    monkeypatch.setattr("pixelwise.jobs.plan.physical_memory", lambda: 1 << 30)
+    monkeypatch.setattr("pixelwise.jobs.plan.allowed_memory", lambda: 1 << 30)
     assert [share_of(grid, layout, Part(index, 7)) for index in range(1, 8)] == before
     assert all(share.row % 512 == 0 for share in before)
     assert max(share.pixels for share in before) < 1.4 * min(share.pixels for share in before)

@@ -137,6 +137,9 @@ def test_tight_memory_opens_files_again_before_it_cuts_source_blocks() -> None:
     cut = stored(512, 1000, memory=GIB)
     assert cut.redecode == 2
     assert cut.memory <= GIB
+    assert stored(512, 1000, memory=cut.uncut).redecode == 1
+    assert stored(512, 1000, memory=cut.uncut - 1).redecode == 2
+    assert tight.uncut == 0
 
 
 @given(
@@ -155,7 +158,7 @@ def test_memory_is_a_promise(edge: int, layers: int, jobs: int, teamwork: bool, 
 
 
 def test_a_map_in_memory_does_not_make_blocks_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pixelwise.jobs.plan.physical_memory", lambda: 2 * GIB)
+    monkeypatch.setattr("pixelwise.jobs.plan.allowed_memory", lambda: 2 * GIB)
     kept, written = stored(256, 21, size=9000, in_memory=True), stored(256, 21, size=9000)
     assert (kept.block_height, kept.block_width) == (written.block_height, written.block_width)
 

@@ -166,8 +166,12 @@ def test_parts_leave_it_to_join(stack: pw.RasterStack, wanted: pw.Map, tmp_path:
     assert without_qvalues(parts[0], output) == (parts[0], None)
     with pytest.raises(pw.OutputError, match=r"belongs to another job: fdr q was 0\.1, is 0\.2"):
         pw.apply(stack, "ols", output, fdr=0.2, part=(3, 3))
-    with pytest.raises(pw.OutputError, match="belongs to another job: fdr was"):
+    with pytest.raises(pw.OutputError, match="was made with --fdr; give it for all parts, with the same value"):
         pw.apply(stack, "ols", output, part=(3, 3))
+    plain = tmp_path / "plain.tif"
+    pw.apply(stack, "ols", plain, part=(1, 3))
+    with pytest.raises(pw.OutputError, match="without --fdr; leave it out, join the parts, then run `pixelwise fdr`"):
+        pw.apply(stack, "ols", plain, fdr=0.1, part=(2, 3))
     pw.apply(stack, "ols", output, fdr=0.1, part=(3, 3))
     assert_same(pw.join(output), wanted)
 

@@ -221,6 +221,15 @@ def test_compiling_is_said_and_after_it_nothing_is_compiled(tmp_path: Path, make
     assert {path.name for path in folder.rglob("*.nbc")} == kept
 
 
+def test_only_what_is_named_is_compiled() -> None:
+    def labels(*names: str) -> list[str]:
+        return [label for label, _ in precompile.steps(names)]
+
+    assert labels("ols") == ["reading", "composites", "ols"]
+    assert labels("rectification") == ["reading", "composites", "rectification"]
+    assert labels() == ["reading", "composites", "rectification", *(factory.__name__ for factory in METHODS)]
+
+
 @pytest.mark.parametrize("factory", METHODS)
 def test_every_method_can_be_compiled_beforehand(factory: Any) -> None:
     """With its usual bands and all, where it takes no further stack or one."""

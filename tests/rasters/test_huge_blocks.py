@@ -181,15 +181,3 @@ def test_verify_refuses_what_is_behind(tmp_path: Path) -> None:
     assert largest_behind(path) == 50_000**2
     with pytest.raises(pw.InputError, match=r"a_2000\.tif"):
         verify(tmp_path / "map.tif")
-
-
-def test_free_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert 0 < plan_module.free_memory() <= plan_module.physical_memory()
-    monkeypatch.setattr(plan_module, "Path", lambda name: tmp_path / name.rsplit("/", 1)[1])
-    assert plan_module.free_memory() == plan_module.physical_memory()
-    (tmp_path / "meminfo").write_bytes(b"MemTotal: 9 kB\nMemAvailable:   2000 kB\n")
-    assert plan_module.free_memory() == 2000 << 10
-    (tmp_path / "memory.max").write_bytes(b"max\n")
-    assert plan_module.free_memory() == 2000 << 10
-    (tmp_path / "memory.max").write_bytes(b"1000000\n")
-    assert plan_module.free_memory() == 1_000_000

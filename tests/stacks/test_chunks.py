@@ -11,6 +11,7 @@ import pytest
 import xarray
 
 import pixelwise as pw
+from pixelwise.jobs.plan import Workers
 from pixelwise.jobs.task import costs_of_chunks
 from support.arrays import cube, write_zarr
 from support.command_line import run
@@ -39,9 +40,12 @@ def test_small_chunks_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_chunks_that_do_not_fit_into_memory(tmp_path: Path) -> None:
     values = random_series((200, 64, 64))
     stack = pw.open_stack(write_zarr(tmp_path / "a.zarr", cube(values), chunks=(1, 64, 64)))
-    plan: Any = type("Plan", (), {"redecode": 4.0})()
+    workers = Workers(memory=300 << 20)
+    plan: Any = type("Plan", (), {"redecode": 4.0, "uncut": (594 << 20) - 1, "workers": workers})()
     [text] = costs_of_chunks(plan, (stack,))
-    assert text.startswith("each chunk is decoded 4.0 times, as 200 dates of a whole chunk need more memory")
+    assert text.startswith(
+        "with 300 MiB, each chunk is decoded 4 times; 594 MiB (--memory) avoids this, as does rewriting it in smaller"
+    )
     plan.redecode = 1.0
     assert costs_of_chunks(plan, (stack,)) == []
 

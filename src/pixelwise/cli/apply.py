@@ -111,13 +111,14 @@ def apply(
     from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.pairing import open_covariate
     from pixelwise.opening.survey import open_layers
-    from pixelwise.run import run_job
+    from pixelwise.run import check_outputs, run_job
 
     resolved, wanted = resolve_method(method, bands, dict(parameters), jit)
     if write_recipe is not None:
         asked = replace(written, bands=bands, per=per, dtype=dtype)
         write_job(write_recipe, source, spec, asked, output, options, method, parameters, covariates)
         return
+    check_outputs(output, written.write, source, overwrite=options["overwrite"])
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
     inputs = {name: open_covariate(text, spec) for name, text in covariates.items()}

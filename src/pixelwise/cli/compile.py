@@ -20,7 +20,8 @@ __all__ = ["compile_kernels"]
 def compile_kernels(method: tuple[str, ...]) -> None:
     r"""Compile machine code before it is needed.
 
-    Compiles METHOD..., or all methods, and the code that reads files.
+    Compiles METHOD..., and the code that reads files and makes composites. `rectification` is the code of `pixelwise
+    rectify`. Without METHOD, compiles everything.
 
     Otherwise each method is compiled at its first use, which takes some seconds, and kept for this user. For a
     container image or the nodes of a cluster, compile once and keep the result in a folder that everyone can read:

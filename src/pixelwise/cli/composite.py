@@ -52,7 +52,7 @@ def composite(
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.opening.survey import open_layers
-    from pixelwise.run import run_layers
+    from pixelwise.run import check_outputs, run_layers
     from pixelwise.updates import append_layers
 
     if append and options["overwrite"]:
@@ -60,6 +60,7 @@ def composite(
     if write_recipe is not None:
         write_job(write_recipe, source, spec, OutputSpec(dtype=dtype), output, options)
         return
+    check_outputs(output, {}, source, overwrite=options["overwrite"] or append)
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
     with progress_bar(quiet) as progress:

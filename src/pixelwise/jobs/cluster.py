@@ -28,7 +28,8 @@ import numpy as np
 from pixelwise.errors import InputError, ParameterError, PixelwiseError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.engine import Engine
-from pixelwise.jobs.plan import Load, Workers, physical_memory, size_text
+from pixelwise.jobs.machine import allowed_memory
+from pixelwise.jobs.plan import Load, Workers, size_text
 from pixelwise.jobs.probe import installed
 from pixelwise.jobs.provenance import versions
 from pixelwise.jobs.worker import Outcome, SharedJob, check_seen, different_versions, marks_of
@@ -80,9 +81,9 @@ class Cluster(Engine):
     Raises
     ------
     ParameterError
-        When no scheduler answers, or a worker has less memory.
+        When a worker has less memory.
     ResourceError
-        When it has no workers.
+        When it does not answer, or has no workers.
     """
 
     breaks = (Exception,)
@@ -103,7 +104,7 @@ class Cluster(Engine):
         if given is None and not address:
             # Workers of our own start with the job: a plan needs none.
             _import()
-            limit = int(MEMORY_SHARE * physical_memory() / jobs)
+            limit = int(MEMORY_SHARE * allowed_memory() / jobs)
             self.workers = Workers(jobs, 1, memory or limit, local=False)
             return
         try:
@@ -132,7 +133,8 @@ class Cluster(Engine):
                 warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
                 client = distributed.Client(target, timeout=CONNECT_SECONDS, set_as_default=False, name="pixelwise")
         except Exception as error:  # whatever a file or an address makes of it
-            raise ParameterError(_no_answer(self._named, one_line(error))) from None
+            # Exit status 75: a job script may start its scheduler at the same time, and the same command then works.
+            raise ResourceError(_no_answer(self._named, one_line(error))) from None
         self._owned.callback(_close, client)
         return client
 
@@ -299,10 +301,14 @@ def _greeted(address: str) -> str:
     Raises
     ------
     ParameterError
-        When it is neither, or nobody answers.
+        When it is neither.
+    ResourceError
+        When nobody answers, or the scheduler has not written its file yet.
     """
     named = address
     if "://" not in address:
+        if address.endswith(".json") and not Path(address).exists():
+            raise ResourceError(_no_answer(address, "the file does not exist"))
         try:
             found = json.loads(read_text(Path(address)))
             named = found["address"]
@@ -317,9 +323,9 @@ def _greeted(address: str) -> str:
                 # A scheduler speaks first.
                 silent = not peer.recv(1)
         except (OSError, OverflowError) as error:
-            raise ParameterError(_no_answer(address, error)) from None
+            raise ResourceError(_no_answer(address, error)) from None
         if silent:
-            raise ParameterError(_no_answer(address, "the connection was closed"))
+            raise ResourceError(_no_answer(address, "the connection was closed"))
     return parts[0]
 
 

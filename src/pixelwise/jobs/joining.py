@@ -133,7 +133,16 @@ def _files_in(folder: Path) -> list[Path]:
 def _check_others(paths: Sequence[Path], provenance: Mapping[str, Any]) -> None:
     """Refuse a folder that holds parts of another job."""
     for path in paths:
-        if differing := _unlike(open_map(path).provenance, provenance):
+        found = open_map(path).provenance
+        if differing := _unlike(found, provenance):
+            before, now = found.get("fdr"), provenance.get("fdr")
+            # Not a reason to advise removing finished work.
+            if (before is None) != (now is None) and not _unlike({**found, "fdr": None}, {**provenance, "fdr": None}):
+                raise OutputError(
+                    f"{path}: was made without --fdr; leave it out, join the parts, then run `pixelwise fdr`"
+                    if before is None
+                    else f"{path}: was made with --fdr; give it for all parts, with the same value"
+                )
             raise OutputError(
                 f"{path}: belongs to another job: {differing}; remove {path.parent}, or choose another output"
             )

@@ -10,7 +10,8 @@ from typing import Any
 from pixelwise.errors import ParameterError, ResourceError
 from pixelwise.grid import Block
 from pixelwise.jobs.engine import Engine
-from pixelwise.jobs.plan import Load, Workers, physical_memory
+from pixelwise.jobs.machine import allowed_memory
+from pixelwise.jobs.plan import Load, Workers
 from pixelwise.jobs.worker import Outcome, SharedJob, compute_taken, take
 from pixelwise.words import one_line
 
@@ -46,7 +47,7 @@ class Ranks(Engine):
         self._pool = _open_pool()
         count: int = self._pool.num_workers
         beside = max(int(found) for name in LOCAL_RANKS if (found := os.environ.get(name, "1")).isdigit())
-        share = int(MEMORY_SHARE * physical_memory() / max(beside - 1, 1))
+        share = int(MEMORY_SHARE * allowed_memory() / max(beside - 1, 1))
         self.workers = Workers(count, 1, share if memory is None else memory, local=False)
 
     def start(self, job: SharedJob, load: Load) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid
 from pixelwise.jobs.limits import Limits
+from pixelwise.jobs.machine import allowed_memory, free_memory
 from pixelwise.maps.tiles import TILE
 from pixelwise.rasters.handles import CACHE_BYTES
 from pixelwise.rasters.tags import TILE_UNIT
@@ -26,10 +26,8 @@ __all__ = [
     "Plan",
     "Workers",
     "check_blocks",
-    "free_memory",
     "make_plan",
     "parse_size",
-    "physical_memory",
     "size_text",
     "smaller_blocks",
 ]
@@ -41,7 +39,7 @@ SHIFTED_UNITS = 16
 #: Memory that the open files of one worker may hold. 1000 files of 512 x 512 ZSTD would hold 2.4 GB, and reading them
 #: was slower (21 s) than with 200 of them open at a time (16 s).
 HANDLES_BYTES = 256 << 20
-#: Without a memory limit, blocks and files may need the machine's memory divided by this.
+#: Without a memory limit, blocks and files may need the memory that is allowed divided by this.
 MEMORY_SHARE = 4
 
 
@@ -165,6 +163,8 @@ class Plan(Load):
         Number of datasets that one thread keeps open.
     redecode
         Ratio of decoded to needed pixels: 1 if no source block crosses the edge of a block.
+    uncut
+        Bytes of memory with which no source block would be cut; 0 if none is.
     """
 
     grid: Grid
@@ -174,6 +174,7 @@ class Plan(Load):
     tile_width: int
     handles: int
     redecode: float
+    uncut: int = 0
 
     def __len__(self) -> int:
         return math.ceil(self.grid.height / self.block_height) * math.ceil(self.grid.width / self.block_width)
@@ -312,7 +313,7 @@ def make_plan(
     source, jobs, memory, tile = demands[0].layout, workers.together, workers.memory, output.tile
     sources = max(sum(demand.layout.sources for demand in demands), 1)
     costs = _Costs.of(grid.block.pixels, demands, output, workers, halo)
-    budget = costs.fixed + physical_memory() // MEMORY_SHARE if memory is None else memory
+    budget = costs.fixed + allowed_memory() // MEMORY_SHARE if memory is None else memory
     cell = tile or (TILE_UNIT, TILE_UNIT)
     unit = _unit(source.block_height, grid.height, cell[0]) * _unit(source.block_width, grid.width, cell[1])
     # At least four blocks per worker, so that all finish at about the same time, but no source block is cut. On a
@@ -323,7 +324,7 @@ def make_plan(
     pixels = max(min(max(share, least), largest) if workers.local else max(largest, least), wished)
     team = jobs if workers.teamwork and wished * costs.per_pixel > limits.block_bytes else 1
     most_handles = max(HANDLES_BYTES // costs.handle, 1)
-    handles = min(math.ceil(sources / team), most_handles)
+    handles, uncut = min(math.ceil(sources / team), most_handles), 0
     while True:
         height, width = block_shape(grid, source.block_height, source.block_width, pixels, cell, shifted=source.shifted)
         needed = costs.memory(height, width, team, handles)
@@ -337,6 +338,7 @@ def make_plan(
             room = budget - costs.memory(height, width, team, 0)
             handles = max(min(room // (jobs * costs.handle), handles - 1), 1)
         elif pixels // 2 >= cell[0] * cell[1]:
+            uncut = uncut or needed
             pixels //= 2
         elif memory is None:
             break
@@ -359,6 +361,7 @@ def make_plan(
         result_bytes=height * width * costs.kept_per_pixel,
         redecode=redecode(grid.height, height, source.block_height, shifted=source.shifted)
         * redecode(grid.width, width, source.block_width, shifted=source.shifted),
+        uncut=uncut,
     )
 
 
@@ -420,29 +423,6 @@ def _floor(value: int, unit: int) -> int:
 def _halved(value: int, cell: int) -> int:
     """Return the largest cell x 2^k up to `value`, at least a cell."""
     return int(cell << max((value // cell).bit_length() - 1, 0))
-
-
-def free_memory() -> int:
-    """Return the bytes of memory available on this machine or in its container; all of it if that is unknown."""
-    room = physical_memory()
-    for file, pattern in (
-        ("/proc/meminfo", rb"(?m)^MemAvailable:\s*(\d+) kB"), ("/sys/fs/cgroup/memory.max", rb"^(\d+)$"),
-    ):  # fmt: skip
-        try:
-            found = re.search(pattern, Path(file).read_bytes())
-        except OSError:
-            continue
-        if found:
-            room = min(room, int(found[1]) << (10 if file.startswith("/proc") else 0))
-    return room
-
-
-def physical_memory() -> int:
-    """Return the bytes of memory of this machine; 4 GiB if unknown."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 4 << 30
 
 
 def _tile(block: int, size: int) -> int:

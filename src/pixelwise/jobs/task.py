@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,8 +22,9 @@ from pixelwise.jobs.engine import Engine
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import engine_of, is_elsewhere, open_engine, shares_memory, usable_cores
 from pixelwise.jobs.job import Job, Result
+from pixelwise.jobs.machine import free_memory
 from pixelwise.jobs.notebook import notebook_bar
-from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, free_memory, make_plan, size_text
+from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, make_plan, size_text
 from pixelwise.jobs.provenance import NotComparableError, describe_losses, doubts_of, identify
 from pixelwise.jobs.results import files_of, results_of
 from pixelwise.maps.files import FileSink
@@ -360,7 +362,7 @@ def engine_for(bound: BoundMethod, stacks: Sequence[Stack], execution: Execution
 
     Raises
     ------
-    ParameterError, ResourceError
+    ResourceError
         When a cluster does not answer, or has no workers.
     """
     jobs = execution.jobs
@@ -397,15 +399,16 @@ def plan_job(
 
 
 def costs_of_chunks(plan: Plan, stacks: Sequence[Stack]) -> list[str]:
-    """Warn of arrays in chunks that cost more time than decoding each once: one line at most."""
+    """Warn of blocks or chunks that cost more time than decoding each once: one line at most."""
     layout = layout_of(stacks[0])
-    if plan.redecode >= WORTH_REWRITING and layout.rewrite:
-        text = (
-            f"each chunk is decoded {plan.redecode:.1f} times, as {len(stacks[0].axis)} dates of a whole chunk need "
-            "more memory than a block may take: allow more (--memory), or rewrite it once in smaller chunks: "
-            f"{layout.rewrite}"
-        )
-        return [text]
+    if plan.redecode >= WORTH_REWRITING and plan.uncut:
+        enough = f"{math.ceil(plan.uncut / (1 << 20))} MiB"
+        allowed = plan.workers.memory
+        room = "in the memory of this machine" if allowed is None else f"with {size_text(allowed)}"
+        each = "" if plan.workers.local else " of each worker"
+        what = "chunk" if layout.rewrite else "block of the files"
+        text = f"{room}{each}, each {what} is decoded {plan.redecode:.3g} times; {enough} (--memory) avoids this"
+        return [f"{text}, as does rewriting it in smaller chunks: {layout.rewrite}" if layout.rewrite else text]
     if layout.small_chunks >= MANY_CHUNKS:
         seconds = layout.small_chunks * SECONDS_PER_CHUNK
         time_ = f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"

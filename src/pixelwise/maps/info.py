@@ -33,7 +33,7 @@ class MapInfo:
     facts
         Text by name: what it is, and how it was made.
     provenance
-        What the map says about its making, without its lists of files and layers.
+        The whole record of its making.
     bands
         Name, kind, unit and description of each band.
     warnings
@@ -98,9 +98,8 @@ def info_of(map_: Map) -> MapInfo:
         for band in map_.bands
     )
     warnings, status = warnings_of(map_), status_of(map_)
-    return MapInfo(
-        facts_of(map_), shortened(map_.provenance), bands, warnings, status, classes, tuple(disagreements(map_))
-    )
+    facts, record = facts_of(map_), dict(map_.provenance)
+    return MapInfo(facts, record, bands, warnings, status, classes, tuple(disagreements(map_)))
 
 
 def headline_of(map_: Map) -> Band:

@@ -80,7 +80,8 @@ class MaskRule:
         if self.keep is None and self.drop is None and not self.bits and not self.fields:
             raise ParameterError(
                 "the meaning of the mask's values is not given: name the usable ones with --mask-keep, "
-                "or the rejected ones with --mask-drop, --mask-bits or --mask-field"
+                "or the rejected ones with --mask-drop, --mask-bits or --mask-field, or the product of the mask "
+                f"with --mask-preset ({', '.join(presets())})"
             )
         if self.keep is not None and (self.drop is not None or self.bits or self.fields):
             raise ParameterError("--mask-keep rejects all other values; --mask-drop, bits and fields cannot be added")
