@@ -18,9 +18,9 @@ import rasterio
 from measure import alternate, compare
 
 import pixelwise as pw
+from pixelwise.appending import append_layers
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.output_spec import OutputSpec
-from pixelwise.updates import append_layers
 
 log = logging.getLogger(__name__)
 

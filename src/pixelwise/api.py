@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
+from pixelwise.appending import append_layers
 from pixelwise.choices import Compression, Correction, TiffDriver, ZarrFormat
 from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import ParameterError
@@ -25,7 +26,6 @@ from pixelwise.opening.sources import Source
 from pixelwise.run import run_job, run_layers
 from pixelwise.series import origin_of
 from pixelwise.stacks.base import FileStack, Stack
-from pixelwise.updates import append_layers
 from pixelwise.zonal.summary import summarize
 from pixelwise.zonal.table import ZoneTable
 

@@ -317,7 +317,9 @@ def run_layers(
         provenance["warnings"] = warnings
     provenance |= said or {}
     check_travels(method, (stack,), executor_for(bound, (stack,), execution))
-    task = Task((stack,), method, bound, bands, spec.dtype, sink, provenance, folder)
+    # Only files whose periods can be compared with those of a later run are appended to.
+    digested = "digests" in provenance["input"].get("composite", {})
+    task = Task((stack,), method, bound, bands, spec.dtype, sink, provenance, folder, digested=digested)
     return task.carry_out(execution, began).paths[0]
 
 

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 import pixelwise as pw
-from pixelwise import updates
+from pixelwise import appending
 from pixelwise.grid import Block
 from pixelwise.maps.files import FileSink
 from pixelwise.rasters.windows import read_window
@@ -247,7 +247,7 @@ def test_workers_and_teams_read_the_same(home: Path, monkeypatch: pytest.MonkeyP
     composite("a.tif")
     write_scenes(range(late, late + 1), months=(8,))
     stacks: list[AppendedStack] = []
-    monkeypatch.setattr(updates, "run_layers", lambda stack, *_: stacks.append(stack) or Path("a.tif"))
+    monkeypatch.setattr(appending, "run_layers", lambda stack, *_: stacks.append(stack) or Path("a.tif"))
     composite("a.tif", "--append")
     [stack] = stacks
     whole = stack.grid.block
@@ -321,7 +321,7 @@ def test_an_interrupted_update_leaves_the_old_file(home: Path, monkeypatch: pyte
 
 def test_periods_of_other_versions_are_kept_with_a_warning(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scenes(range(2001, 2004))
-    older = {**updates.versions(), "gdal": "3.8.0"}
+    older = {**appending.versions(), "gdal": "3.8.0"}
     with monkeypatch.context() as patch:
         patch.setattr("pixelwise.jobs.provenance.versions", lambda: older)
         composite("a.tif")

@@ -49,11 +49,11 @@ def composite(
       pixelwise composite 'scenes/**/*.TIF' --product landsat-c2-l2 --value ndvi --season 05-01..09-30 -o annual.tif
       pixelwise apply trend annual.tif -o trend.tif
     """
+    from pixelwise.appending import append_layers
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.opening.survey import open_layers
     from pixelwise.run import check_outputs, run_layers
-    from pixelwise.updates import append_layers
 
     if append and options["overwrite"]:
         raise click.UsageError("--append keeps what is still the same, --overwrite nothing: choose one of them")

@@ -122,11 +122,12 @@ def is_replaced(
     options: dict[str, Any],
 ) -> bool | None:
     """Return whether an existing map is replaced; None if it is up to date."""
+    from pixelwise.existing import existing
     from pixelwise.jobs.execution import Execution
     from pixelwise.methods.lookup import resolve_method
     from pixelwise.opening.pairing import open_covariate
     from pixelwise.opening.survey import open_layers
-    from pixelwise.updates import execution_of_update, existing
+    from pixelwise.updates import execution_of_update
 
     if existing(output) is None:
         return False
@@ -142,11 +143,11 @@ def write_composites(
     ctx: click.Context, source: list[str], spec: InputSpec, job: RecipeJob, output: Path, options: dict[str, Any]
 ) -> None:
     """Write composites, or append to them, as ``pixelwise composite --append`` does."""
+    from pixelwise.appending import append_layers
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.output_spec import OutputSpec
     from pixelwise.opening.survey import open_layers
     from pixelwise.run import run_layers
-    from pixelwise.updates import append_layers
 
     for name in ("part", "strict", "timings"):
         if options.pop(name):

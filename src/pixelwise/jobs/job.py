@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pixelwise.bands import ANSWERED, Status
 from pixelwise.errors import InputError, PixelwiseError
 from pixelwise.grid import Block
+from pixelwise.jobs.layer_digests import sums_of
 from pixelwise.method import BoundMethod, rounded_whole_numbers
 from pixelwise.rasters.handles import reading_in_worker, take_losses
 from pixelwise.rasters.pieces import Loss
@@ -83,6 +84,8 @@ class Result:
         What could not be read and counts as missing.
     rounded
         Names of bands with whole numbers that the type of the map cannot hold, each with one such number.
+    sums
+        What the values of each band add to its digest, if the job records these.
     """
 
     block: Block
@@ -94,6 +97,7 @@ class Result:
     failure: str | None = None
     lost: tuple[Loss, ...] = ()
     rounded: tuple[tuple[str, float], ...] = ()
+    sums: tuple[int, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -135,6 +139,8 @@ class Job:
         How many threads work on one block together; 1 if each block has its own worker.
     handles
         How many datasets one thread keeps open.
+    digested
+        Whether the map records a digest of the values of each band.
     """
 
     stacks: tuple[Stack, ...]
@@ -143,6 +149,7 @@ class Job:
     encode: Callable[[Block, NDArray[Any], NDArray[np.uint8]], Any]
     team: int = 1
     handles: int = 65536
+    digested: bool = False
 
     def compute(self, block: Block, workspace: Workspace | None = None) -> Result:
         """Read a block of every stack and apply the method."""
@@ -217,10 +224,11 @@ class Job:
             # Losses in the halo are counted by the neighbouring block.
             inside = [(loss, loss.block.intersection(block)) for loss in lost]
             lost = tuple(replace(loss, block=shared) for loss, shared in inside if shared is not None)
+        sums = sums_of(block, self.stacks[0].grid.width, answer.values) if self.digested else ()
         encoded = self.encode(block, answer.values.reshape(-1, *shape), status)
         answered = any((status == code).any() for code in ANSWERED)
         seconds = time.perf_counter() - began
-        return Result(block, encoded, answered, read, kernel, seconds, answer.failure, lost, answer.rounded)
+        return Result(block, encoded, answered, read, kernel, seconds, answer.failure, lost, answer.rounded, sums)
 
     def _with_losses(self, block: Block, status: NDArray[np.uint8], lost: tuple[Loss, ...]) -> NDArray[np.uint8]:
         """Return the status with pixels marked that lost dates but are otherwise fine."""

@@ -22,6 +22,7 @@ from pixelwise.jobs.engine import Engine
 from pixelwise.jobs.execution import Execution
 from pixelwise.jobs.executors import engine_of, is_elsewhere, open_engine, shares_memory, usable_cores
 from pixelwise.jobs.job import Job, Result
+from pixelwise.jobs.layer_digests import digests_of_sums, like_digests
 from pixelwise.jobs.machine import free_memory
 from pixelwise.jobs.notebook import notebook_bar
 from pixelwise.jobs.plan import Demand, OutputDemand, Plan, check_blocks, make_plan, size_text
@@ -65,6 +66,8 @@ class Task:
         Folder of the output; None for memory.
     warned
         Bands for which a warning about rounded whole numbers was given already.
+    digested
+        Whether the map records a digest of the values of each band but the status.
     """
 
     stacks: tuple[Stack, ...]
@@ -76,6 +79,7 @@ class Task:
     provenance: dict[str, Any]
     folder: Path | None
     warned: frozenset[str] = frozenset()
+    digested: bool = False
 
     def carry_out(self, execution: Execution, began: float) -> Map:
         """Compute all remaining blocks and finish the output; `began` is when the clock started."""
@@ -103,7 +107,10 @@ class Task:
         )
         engine.check(files_of(self.stacks))
         wished = begun or Layout((plan.tile_height, plan.tile_width), shard=(plan.block_height, plan.block_width))
-        layout = sink.begin(plan.grid, wished, self.named, self.dtype, self.provenance, resumed=begun is not None)
+        # The head of a file needs room for what is only known at the end.
+        room = {"layer_digests": like_digests(len(self.bound.bands))} if self.digested else {}
+        first = {**self.provenance, **room}
+        layout = sink.begin(plan.grid, wished, self.named, self.dtype, first, resumed=begun is not None)
         warnings = [*self.provenance.get("warnings", ()), *(again := costs_of_chunks(plan, self.stacks))]
         for text in again:
             log.warning(text)
@@ -112,10 +119,12 @@ class Task:
             log.warning(warnings[-1])
         if journal is not None:
             journal.begin(layout)
-        job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles)
+        job = Job(self.stacks, self.bound, self.dtype, sink.encode, plan.team, plan.handles, self.digested)
         timings, tally = _run(job, plan, engine, sink, execution, journal, self.warned, self.method.name)
         timings = replace(timings, total=time.perf_counter() - began)
         described = {**self.provenance, "timings": timings.as_dict()}
+        if self.digested:
+            described["layer_digests"] = digests_of_sums(tally.sums)
         if tally.lost:
             described["lost"] = describe_losses(tally.lost, self.folder)
         if warnings := [*warnings, *tally.warnings]:
@@ -178,7 +187,7 @@ def _run(
     pixels, began = plan.grid.block.pixels, time.perf_counter()
     tally, blocks, done = _Tally(warned=set(warned)), plan.blocks(), 0
     if journal is not None:
-        _restore(journal, sink, tally)
+        _restore(journal, sink, tally, len(job.bound.bands) if job.digested else 0)
         blocks, done = journal.remaining(blocks), journal.pixels
     if done:
         log.info("resuming: %d %% of the pixels were done by an earlier run", 100 * done // pixels)
@@ -194,7 +203,7 @@ def _run(
             placed = sink.write(result.block, result.encoded)
             if journal is not None:
                 lost = tuple((path, band, count) for (path, band), count in losses.items())
-                journal.add(DoneBlock(result.block, placed, result.answered, lost, result.rounded))
+                journal.add(DoneBlock(result.block, placed, result.answered, lost, result.rounded, result.sums))
             tally.write += time.perf_counter() - before
             done += result.block.pixels
             if progress:
@@ -232,6 +241,8 @@ class _Tally:
         Bands for which a warning about rounded whole numbers was given.
     warnings
         Warnings given, for the map's tags.
+    sums
+        What the blocks add to the digest of each band.
     """
 
     read: float = 0.0
@@ -243,6 +254,7 @@ class _Tally:
     failed: bool = False
     warned: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
+    sums: list[tuple[int, ...]] = field(default_factory=list)
 
     def add(self, result: Result) -> Losses:
         """Add one block and return its losses; warn about what happens for the first time."""
@@ -250,6 +262,7 @@ class _Tally:
         self.kernel += result.kernel
         self.encode += result.encode
         self.answered = self.answered or result.answered
+        self.add_sums(result.sums)
         if result.failure is not None and not self.failed:
             self.failed = True
             log.warning("the function failed at some pixels (status 5); the first:\n%s", result.failure)
@@ -264,6 +277,12 @@ class _Tally:
             losses[path, loss.band] += loss.block.pixels
         self.lost.update(losses)
         return losses
+
+    def add_sums(self, sums: tuple[int, ...]) -> None:
+        """Add what a block adds to the digest of each band."""
+        if sums:
+            known = self.sums[0] if self.sums else (0,) * len(sums)
+            self.sums = [tuple((a + b) % (1 << 64) for a, b in zip(known, sums, strict=True))]
 
     def warn_of_rounding(self, rounded: Iterable[Sequence[Any]]) -> None:
         """Warn once for each band with whole numbers that the type of the map cannot hold."""
@@ -290,13 +309,14 @@ class _Tally:
             )
 
 
-def _restore(journal: Journal, sink: Sink, tally: _Tally) -> None:
-    """Take over the blocks of an earlier run that are intact."""
+def _restore(journal: Journal, sink: Sink, tally: _Tally, digests: int) -> None:
+    """Take over the blocks of an earlier run that are intact; each adds to so many digests."""
     damaged = 0
     for done in journal.records():
-        if sink.restore(done):
+        if len(done.sums) == digests and sink.restore(done):
             journal.confirm(done.block)
             tally.answered = tally.answered or done.answered
+            tally.add_sums(done.sums)
             tally.warn_of_rounding(done.rounded)
             tally.lost.update({(path, band): count for path, band, count in done.lost})
         else:

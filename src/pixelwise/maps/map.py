@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -321,20 +322,53 @@ def open_map(path: str | Path) -> Map:
     """
     first = Path(path)
     if "{band}" in first.name:
-        candidates = sorted(first.parent.glob(first.name.replace("{band}", "*")))
-        if not candidates:
+        own_files = files_of_pattern(first)
+        if not own_files:
             raise InputError(f"{first}: no such file")
-        first = candidates[0]
+        first = own_files[0]
+    map_, missing = open_rest(first)
+    if missing:
+        raise InputError(
+            f"{missing[0]}: no such file, though {first.name} says that it holds a band of the same map; compute the "
+            "map again"
+        )
+    return map_
+
+
+def files_of_pattern(pattern: Path) -> list[Path]:
+    """Return the files that say they belong to a map of one file per band, or all that might if none says so.
+
+    Parameters
+    ----------
+    pattern
+        The name of the map, with ``{band}``.
+    """
+    before, _, after = pattern.name.partition("{band}")
+    files = sorted(pattern.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}"))
+    return [file for file in files if (tag_of(file) or ({},))[0].get("files") == pattern.name] or files
+
+
+def open_rest(first: Path) -> tuple[Map, list[Path]]:
+    """Open a map of which files may be missing, by one that is there, and return these as well.
+
+    Raises
+    ------
+    InputError
+        As `open_map`.
+    """
     grid, provenance, own = _read_file(first)
     pattern = provenance.get("files")
     if pattern is not None and not _names_siblings(pattern, provenance.get("bands")):
         raise InputError(f"{first}: its tag {TAG} is damaged: it does not name files of this folder")
     if pattern is None:
         placed = {band.name: (first, i) for i, band in enumerate(own, 1)}
-        return Map(grid, tuple(own), provenance, Timings.from_provenance(provenance), placed)
-    bands, files = [], {}
+        return Map(grid, tuple(own), provenance, Timings.from_provenance(provenance), placed), []
+    bands, files, missing = [], {}, []
     for name in provenance["bands"]:
         file = first.parent / pattern.replace("{band}", name)
+        if not file.exists():
+            missing.append(file)
+            continue
         _, other, columns = _read_file(file)
         if other != provenance:
             raise InputError(
@@ -342,7 +376,7 @@ def open_map(path: str | Path) -> Map:
             )
         bands += columns
         files[name] = (file, 1)
-    return Map(grid, tuple(bands), provenance, Timings.from_provenance(provenance), files)
+    return Map(grid, tuple(bands), provenance, Timings.from_provenance(provenance), files), missing
 
 
 def _names_siblings(pattern: Any, bands: Any) -> bool:

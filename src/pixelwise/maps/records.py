@@ -132,6 +132,8 @@ class DoneBlock:
         Pixels that could not be read: path, band and number of pixels.
     rounded
         Bands with integers that the map's type cannot hold, and one such integer.
+    sums
+        What it adds to the digest of each band; empty if the job records none.
 
     Raises
     ------
@@ -144,6 +146,7 @@ class DoneBlock:
     answered: bool = False
     lost: tuple[tuple[str, int, int], ...] = ()
     rounded: tuple[tuple[str, float], ...] = ()
+    sums: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.answered, bool):
@@ -154,11 +157,14 @@ class DoneBlock:
         for name, value in self.rounded:
             if not (isinstance(name, str) and isinstance(value, (int, float)) and math.isfinite(value)):
                 raise ValueError(f"rounded {name!r}, {value!r}")
+        if not all(_whole(one) and 0 <= one < 1 << 64 for one in self.sums):
+            raise ValueError(f"sums {self.sums!r}")
 
     @classmethod
     def from_json(cls, found: Any, job: int) -> DoneBlock:
         """Return what `as_json` made of a block of the same job; else, or if it was changed, the checksums differ."""
-        _expect(found, {"block", "files", "answered", "lost", "rounded"})
+        names = {"block", "files", "answered", "lost", "rounded"}
+        _expect(found, names | {"sums"} if isinstance(found, dict) and "sums" in found else names)
         numbers = _list(found["block"])
         if len(numbers) != 4 or not all(_whole(number) and 0 <= number < 1 << 31 for number in numbers):
             raise ValueError(f"block {numbers}")
@@ -176,7 +182,8 @@ class DoneBlock:
             files.append(PlacedTiles(begin, checksum ^ mask, sizes))
         lost = tuple((path, band, count) for path, band, count in (_list(one, 3) for one in _list(found["lost"])))
         rounded = tuple((name, value) for name, value in (_list(one, 2) for one in _list(found["rounded"])))
-        return cls(Block(*numbers), tuple(files), found["answered"], lost, rounded)
+        sums = tuple(_list(found.get("sums", [])))
+        return cls(Block(*numbers), tuple(files), found["answered"], lost, rounded, sums)
 
     def as_json(self, job: int) -> dict[str, Any]:
         """Return it as `from_json` reads it.
@@ -190,6 +197,8 @@ class DoneBlock:
             "lost": [list(one) for one in self.lost],
             "rounded": [list(one) for one in self.rounded],
         }
+        if self.sums:
+            found["sums"] = list(self.sums)
         places = [[tiles.begin, tiles.counts.tolist()] for tiles in self.files]
         mask = _mask({**found, "files": places}, job)
         files = [

@@ -24,7 +24,7 @@ from pixelwise.dates.completeness import Completeness
 from pixelwise.errors import InputError, OutputError, ParameterError
 from pixelwise.opening.gain_presets import gain_presets
 from pixelwise.opening.listed import warning_of_listed
-from pixelwise.opening.recipe_job import RecipeJob, job_of_table, moved_job, table_of_job
+from pixelwise.opening.recipe_job import RecipeJob, check_inside, job_of_table, moved_job, table_of_job
 from pixelwise.opening.toml_fields import LONGEST_FILE, parse_toml, read_toml
 from pixelwise.rasters.resolution import names_crs
 from pixelwise.rasters.urls import is_url
@@ -117,7 +117,9 @@ def find_job(path: str | Path) -> RecipeJob | None:
     job = job_of_table(path, table["job"])
     if job.method is None and "composite" not in table:
         raise InputError(f"{path}: its job has no method, and the recipe no composite: add one of them")
-    return moved_job(job, _mover(lambda text: str(path.parent / text)))
+    moved = moved_job(job, _plain_mover(lambda text: str(path.parent / text)))
+    check_inside(path, moved)
+    return moved
 
 
 def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
@@ -148,9 +150,13 @@ def _recipe(path: Path, table: dict[str, Any]) -> Recipe:
     except (ParameterError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: {error}") from None
     folder = path.parent
-    move = _mover(lambda text: str(folder / text))
+
+    def joined(text: str) -> str:
+        return str(folder / text)
+
+    move = _mover(joined)
     # A date format looks like a path; it is one if there is such a file.
-    moved = _moved(spec, move, lambda text: is_file(folder / text))
+    moved = _moved(spec, joined, lambda text: is_file(folder / text))
     return Recipe(tuple(map(move, source)), moved, {name: move(text) for name, text in covariates.items()}, needs)
 
 
@@ -221,13 +227,17 @@ def write_recipe(
         read again.
     """
     path = Path(path)
-    move = _mover(lambda text: Path(os.path.relpath(text, path.parent)).as_posix())
-    moved = _moved(spec, move, lambda text: is_file(Path(text)))
+
+    def relative(text: str) -> str:
+        return Path(os.path.relpath(text, path.parent)).as_posix()
+
+    move = _mover(relative)
+    moved = _moved(spec, relative, lambda text: is_file(Path(text)))
     table: dict[str, Any] = {"input": [move(one) for one in source], **moved.as_dict(), **needs.as_dict()}
     if covariates:
         table["with"] = {name: move(one) for name, one in covariates.items()}
     if job is not None:
-        table["job"] = table_of_job(moved_job(job, move))
+        table["job"] = table_of_job(moved_job(job, _plain_mover(relative)))
     text = (HEAD if job is None else HEAD_OF_JOB) + tomli_w.dumps(table)
     try:
         content = text.encode()
@@ -273,18 +283,19 @@ def _write(path: Path, content: bytes, *, overwrite: bool) -> None:
 
 
 def _mover(move: Callable[[str], str]) -> Callable[[str], str]:
-    """Return a function that moves a path as users write it: that of a list begins with @, absolute ones stay."""
-
-    def moved(text: str) -> str:
-        if text.startswith("@"):
-            return "@" + moved(text[1:])
-        return text if is_url(text) or os.path.isabs(text) else move(text)  # noqa: PTH117 - globs are not paths
-
-    return moved
+    """Return a function that moves the path of an input as users write it: that of a list begins with @."""
+    plain = _plain_mover(move)
+    return lambda text: "@" + plain(text[1:]) if text.startswith("@") else plain(text)
 
 
-def _moved(spec: InputSpec, move: Callable[[str], str], is_file: Callable[[str], bool]) -> InputSpec:
+def _plain_mover(move: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a function that moves a path; URLs and absolute ones stay."""
+    return lambda text: text if is_url(text) or os.path.isabs(text) else move(text)  # noqa: PTH117 - globs
+
+
+def _moved(spec: InputSpec, join: Callable[[str], str], is_file: Callable[[str], bool]) -> InputSpec:
     """Return a spec whose paths are moved."""
+    move, plain = _mover(join), _plain_mover(join)
     changed: dict[str, Any] = {}
     if spec.times is not None and is_file(spec.times):
         changed["times"] = move(spec.times)
@@ -303,5 +314,5 @@ def _moved(spec: InputSpec, move: Callable[[str], str], is_file: Callable[[str],
         raster, sign, values = spec.where.rpartition("=")
         changed["where"] = move(raster) + sign + values
     if spec.composite is not None and names_function(spec.composite):
-        changed["composite"] = move(spec.composite)
+        changed["composite"] = plain(spec.composite)
     return replace(spec, **changed)

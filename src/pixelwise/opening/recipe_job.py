@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pixelwise.errors import InputError
 from pixelwise.opening.toml_fields import Fields
 from pixelwise.rasters.urls import is_url
 from pixelwise.stacks.reductions import names_function
 from pixelwise.words import shown
 
-__all__ = ["RecipeJob", "job_of_table", "moved_job", "table_of_job"]
+__all__ = ["RecipeJob", "check_inside", "files_written", "job_of_table", "moved_job", "table_of_job"]
 
 #: What only a job with a method has.
 OF_METHODS = ("parameters", "bands", "per", "write", "base", "fdr", "driver")
@@ -91,13 +92,35 @@ def job_of_table(path: Path, table: Any) -> RecipeJob:
         for name in OF_METHODS:
             if getattr(job, name) != getattr(USUAL, name):
                 raise given.error(f"{name} is for jobs with a method, and this one writes composites; add a method")
-    for name, file in (("output", job.output), *((f"write.{kind}", file) for kind, file in job.write.items())):
-        if file is not None and not _is_inside(path.parent, file):
-            raise given.error(
-                f"{name} {shown(file)} is outside the folder of the recipe; choose a relative path inside it"
-                + (", or leave it out and name the file with the command (-o)" if name == "output" else "")
-            )
+    for name, file in files_written(job):
+        if not _is_inside(path.parent, file):
+            raise given.error(_outside(name, file))
     return job
+
+
+def files_written(job: RecipeJob) -> list[tuple[str, str]]:
+    """Return the files that a job writes, by the fields that name them."""
+    output = [] if job.output is None else [("output", job.output)]
+    return [*output, *((f"write.{kind}", file) for kind, file in job.write.items())]
+
+
+def _outside(name: str, file: str) -> str:
+    instead = ", or leave it out and name the file with the command (-o)" if name == "output" else ""
+    return f"{name} {shown(file)} is outside the folder of the recipe; choose a relative path inside it{instead}"
+
+
+def check_inside(path: Path, moved: RecipeJob) -> None:
+    """Check the paths that a job really writes, as they are seen from here, whatever they were in the recipe.
+
+    Raises
+    ------
+    InputError
+        When one is outside the folder of the recipe.
+    """
+    folder = os.path.realpath(path.parent)
+    for name, file in files_written(moved):
+        if not Path(os.path.realpath(Path(file).parent)).is_relative_to(folder):
+            raise InputError(f"{path}: job: {_outside(name, file)}")
 
 
 def _parameters(given: Fields) -> dict[str, str]:
