@@ -106,7 +106,7 @@ def error_of(home: Path, *args: Any) -> str:
 
 def test_help_of_the_program():
     result = succeed("--help")
-    assert "\n    pixelwise apply ols ndvi/*.tif -o trend.tif     compute a map\n" in result.stdout
+    assert "\n    pixelwise apply trend ndvi/*.tif -o trend.tif   compute a map\n" in result.stdout
     for command in ("apply", "clean", "compile", "demo", "methods", "plan", "plot", "verify"):
         assert f"\n  {command} " in result.stdout
     assert "..." not in result.stdout.partition("Commands:")[2], "a summary is cut off"

@@ -11,6 +11,7 @@ import pixelwise as pw
 from pixelwise.methods import METHODS
 from pixelwise.methods.naming import NO_BREAKS, OTHER_NAMES, meant
 from support.command_line import run
+from support.images import IMAGE, write_shards
 from support.rasters import write_raster
 
 NAMES = [factory.__name__ for factory in METHODS]
@@ -155,3 +156,31 @@ def test_arguments_of_a_call_in_the_wrong_order(home: Path) -> None:
         pw.apply("ndvi", "ols")  # type: ignore[call-overload]
     with pytest.raises(pw.ParameterError, match=r"^'ndvi' names files, not a method: expected one of trend, ols, "):
         pw.apply(stack, "ndvi")
+
+
+def test_one_hyphen_and_a_space_for_a_comma(home: Path) -> None:
+    assert line_of("apply", "ols", "ndvi", "-output", "x.tif", status=2) == (
+        "No such option '-output'; did you mean --output, with two hyphens?"
+    )
+    assert line_of("apply", "ols", "-o", "x.tif", "--bands", "slope", "pvalue", "ndvi", status=1) == (
+        "pvalue: no such file or folder; if it is a band, separate bands by commas: --bands slope,pvalue"
+    )
+
+
+def test_a_package_that_is_missing_is_no_bug(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'affine'", name="affine")
+
+    monkeypatch.setattr("pixelwise.opening.survey.survey", missing)
+    assert line_of("plan", "ndvi", status=1).startswith(
+        "the package affine cannot be imported (No module named 'affine'): the installation is incomplete or broken; "
+    )
+
+
+def test_a_plan_says_that_pieces_are_joined(tmp_path: Path) -> None:
+    for year in (2000, 2001, 2002):
+        write_shards(tmp_path / "shards", f"ndvi{year}", IMAGE)
+    counts = [len(list((tmp_path / "shards").glob(f"ndvi{year}*"))) for year in (2000, 2001, 2002)]
+    assert counts[0] > 1
+    said = run("plan", tmp_path / "shards").stdout
+    assert f"\npieces    {sum(counts)} files, {counts[0]} for each date, joined\n" in said

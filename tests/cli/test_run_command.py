@@ -391,3 +391,27 @@ def test_overwrite_replaces_a_recipe_and_nothing_else(home: Path) -> None:
     assert "notes.toml: is not a recipe, and only recipes are replaced" in refused(*words)
     assert Path("notes.toml").read_text() == "mine = true"
     assert sorted(path.name for path in home.iterdir()) == ["job.toml", "ndvi", "notes.toml"]
+
+
+def test_a_plan_of_composites_is_for_them(home: Path) -> None:
+    for month in (5, 7, 9):
+        for year in (2001, 2002):
+            values = random_series((1, 12, 15), seed=month)[0]
+            write_raster(Path("scenes") / f"s_{year}-{month:02}-20.tif", values)
+    season = ("--season", "05-01..09-30")
+    ran("composite", "scenes", "--composite", "median", *season, "-o", "a.tif", "--write-recipe", "a.toml")
+    said = ran("plan", "--recipe", "a.toml").stdout
+    assert "composite median of 3 layers each" in said
+    # Two layers are few for ols, for which it planned before.
+    assert "2 layers" not in said.partition("warning")[2]
+    assert "problem" not in said
+
+
+def test_a_plan_says_in_one_line_how_a_function_fails(home: Path) -> None:
+    write_years(range(2000, 2004))
+    Path("mine.py").write_text("def f(y, t):\n    raise KeyError('away')\n")
+    result = run("plan", "ndvi", "--method", "mine.py:f")
+    assert result.exit_code == 1
+    assert re.search(
+        r"\n  .*failed on each of the .* tried on: KeyError: 'away' \(.*mine.py, line 2\)\n", result.stdout
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shlex
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
@@ -12,7 +14,7 @@ import click
 
 from pixelwise.choices import Reduction
 
-__all__ = ["check_words", "misplaced_option", "missing_input", "unknown_command"]
+__all__ = ["check_hyphens", "check_words", "misplaced_option", "missing_input", "unknown_command"]
 
 #: Commands by words for what they do.
 OTHER_COMMANDS = {
@@ -66,7 +68,21 @@ def missing_input(method: str | None) -> str:
     return "Missing argument 'INPUT...': files, a folder, a quoted glob, @list.txt, a CSV, or --recipe"
 
 
-def check_words(command: str, method: str | None, source: Sequence[str]) -> None:
+def check_hyphens(command: click.Command, words: Sequence[str]) -> None:
+    """Refuse a long option with one hyphen: `-output x.tif` would be `-o utput`, with x.tif as an input.
+
+    Raises
+    ------
+    UsageError
+        With the option that was meant.
+    """
+    known = {option for parameter in command.params for option in parameter.opts}
+    for word in itertools.takewhile(lambda word: word != "--", words):
+        if re.fullmatch(r"-[a-z][a-z-]+", word) and f"-{word}" in known:
+            raise click.UsageError(f"No such option {word!r}; did you mean -{word}, with two hyphens?")
+
+
+def check_words(command: str, method: str | None, source: Sequence[str], bands: Sequence[str] | None = None) -> None:
     """Refuse files in the place of METHOD, where a shell puts the first of many, and methods among the inputs.
 
     Raises
@@ -80,6 +96,8 @@ def check_words(command: str, method: str | None, source: Sequence[str]) -> None
         _check_method(method, source)
     for word in source:
         use = _use_of(command, word)
+        if use is None and bands and word.isidentifier():
+            use = f"if it is a band, separate bands by commas: --bands {','.join([*bands, word])}"
         if use is not None and not os.path.exists(word):  # noqa: PTH110 - any text is allowed
             raise ParameterError(f"{word}: no such file or folder; {use}")
 

@@ -82,8 +82,10 @@ def write_job(
 
 def planned_job(
     method: str | None, parameters: Sequence[tuple[str, str]], written: OutputSpec
-) -> tuple[str, dict[str, str], OutputSpec]:
+) -> tuple[str | None, dict[str, str], OutputSpec]:
     """Return what a plan is for: the job of the recipe, if the command was given one and names no other method.
+
+    Without a method, it writes composites.
 
     Raises
     ------
@@ -94,6 +96,8 @@ def planned_job(
 
     recipe = click.get_current_context().params.get("recipe")
     job = None if recipe is None else find_job(recipe)
+    if job is not None and job.method is None and method is None:
+        return None, {}, written
     if job is None or job.method is None or not (method is None or _place(method) == _place(job.method)):
         return method or "ols", dict(parameters), written
     check_named(str(recipe), "method", "--method", job.function, method if job.function else None)

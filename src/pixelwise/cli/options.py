@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -374,7 +374,7 @@ def input_options(
             source = source or known
         if not source and not (instead and options.get(instead)):
             raise click.UsageError(missing_input(options.get("method")))
-        check_words(click.get_current_context().info_name or "", options.get("method"), source)
+        check_words(click.get_current_context().info_name or "", options.get("method"), source, _bands_in(options))
         names = InputSpec.__dataclass_fields__
         given = {name: options.pop(name) for name in list(options) if name in names}
         if seasonal:
@@ -395,6 +395,12 @@ def input_options(
     if composite is not None:
         options = tuple(ONLY_PARAMETER if option is OF_COMPOSITE else option for option in options)
     return _decorate(with_spec, (*options, *more))
+
+
+def _bands_in(options: Mapping[str, Any]) -> list[str] | None:
+    """Return the bands that a command is to write."""
+    bands = options.get("bands")
+    return bands if isinstance(bands, list) else None
 
 
 def say_others(recipe: str, source: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def plan(
 
     listed = options.pop("layers")
     name, values, written = planned_job(method, parameters, written)
-    chosen, _ = resolve_method(name, parameters=values)
+    chosen = None if name is None else resolve_method(name, parameters=values)[0]
     try:
         found = survey(source, spec)
     except InputError as error:
@@ -109,13 +110,17 @@ def plan(
 def describe(
     found: Survey,
     covariates: Mapping[str, str],
-    method: Method,
+    method: Method | None,
     written: OutputSpec,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return everything that the command shows; `options` are those of `Execution`, not checked yet."""
+    """Return everything that the command shows; `options` are those of `Execution`, not checked yet.
+
+    Without a method, layers are written as they are: a job of composites.
+    """
     from pixelwise.errors import PixelwiseError
     from pixelwise.jobs.answer import PostProcessed
+    from pixelwise.jobs.copying import Copy
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.provenance import doubts_of
     from pixelwise.jobs.task import check_memory, costs_of_chunks
@@ -149,6 +154,7 @@ def describe(
         report["pairing"] = pairing.describe() if inputs else None
         report["time"] = describe_time(stack.axis)
         report["needs"] = written.needs.describe(stack.axis) if written.needs else None
+        method = method or Copy(stack.names)
         method.check_axis(stack.axis)
         execution = Execution(**options)
         check_memory(pairing.stacks, execution)
@@ -167,13 +173,22 @@ def describe(
         report["composite"] = stack.describe() if isinstance(stack, CompositeStack) else None
         report["clear"] = clear_scenes(stack)
         report["warnings"] += [*pairing.warnings, *warnings_of_all(pairing, method), *warnings_of_function(method)]
-        report["warnings"] += [*layered.cautions(), *warnings_of_values(method, stack)]
-        report["warnings"] += [] if written.fdr is None else [CAUTION]
+        report["warnings"] += [*layered.cautions(), *warnings_of_values(method, stack), *[CAUTION] * bool(written.fdr)]
         if (doubts := doubts_of(method, pairing.stacks)) and stack.grid.block.pixels * len(stack.axis) > SMALL_JOB:
             report["warnings"].append(f"if the job is interrupted, it cannot be resumed: {doubts}")
     except PixelwiseError as error:
-        report["problems"] += getattr(error, "problems", [str(error)])
+        report["problems"] += getattr(error, "problems", [in_one_line(error)])
     return report
+
+
+def in_one_line(error: Exception) -> str:
+    """Return what an error says; of the traceback of a user's function only its place and last line."""
+    first, *rest = str(error).splitlines() or [""]
+    if not rest:
+        return first
+    places = re.findall(r'^ *File "(.+)", line (\d+)', "\n".join(rest), re.MULTILINE)
+    place = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
+    return f"{first}: {rest[-1].strip()}{place}"
 
 
 def describe_fdr(written: OutputSpec, bands: Sequence[Band]) -> dict[str, Any] | None:

@@ -109,6 +109,9 @@ def show_job(job: dict[str, Any]) -> None:
 def show_making(report: dict[str, Any]) -> None:
     """Print how layers are made from files, if there is more to it than reading them."""
     made, aligned = report.get("derivation", {}), report.get("aligned")
+    if pieces := report.get("pieces"):
+        each = f"{pieces['least']}" if pieces["least"] == pieces["most"] else f"{pieces['least']} to {pieces['most']}"
+        emit(f"pieces    {pieces['files']} files, {each} for each date, joined")
     if given := report.get("crs"):
         emit(
             f"crs       {given['given']} is that of {given['files']} of {given['of']} files, which have none",

@@ -24,7 +24,17 @@ def describe_scenes(found: Survey, scenes: RasterStack) -> dict[str, Any]:
         "crs": describe_crs(found),
         "alpha": describe_alpha(found, scenes),
         "masked": masked_share(scenes),
+        "pieces": describe_pieces(scenes),
     }
+
+
+def describe_pieces(stack: RasterStack) -> dict[str, int] | None:
+    """Count the files that are joined to one image for each date; None if every image is one file."""
+    joined = [layer for layer in stack.layers if len(layer.images) == 1 or layer.reduce == "mosaic"]
+    counts = [len({piece.path for image in layer.images for piece in image.bands[0]}) for layer in joined]
+    if max(counts, default=0) < 2:
+        return None
+    return {"files": sum(counts), "least": min(counts), "most": max(counts)}
 
 
 def describe_sensors(stack: RasterStack) -> dict[str, dict[str, int]]:

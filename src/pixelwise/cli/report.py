@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from pixelwise.cli.hints import misplaced_option, unknown_command
+from pixelwise.cli.hints import check_hyphens, misplaced_option, unknown_command
 from pixelwise.errors import RESOURCES, FunctionError, InputError, OutputError, PixelwiseError, ResourceError
 from pixelwise.surroundings import set_numba_file_aside
 from pixelwise.words import escaped, one_line
@@ -126,6 +126,8 @@ class Commands(click.Group):
         """Find a command by name, or say what was probably meant."""
         if not ctx.resilient_parsing and args[0] not in self.commands and not args[0].startswith("-"):
             raise click.UsageError(unknown_command(args[0], self.commands), ctx)
+        if not ctx.resilient_parsing and args[0] in self.commands:
+            check_hyphens(self.commands[args[0]], args[1:])
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -187,6 +189,11 @@ def _print_error(error: Exception) -> None:
         lines = (f"memory ran out{reason}{_worked_on(error)}; run the same command again with more memory to resume",)
     elif isinstance(error, OSError) and error.strerror is not None:
         lines = (_system_error(error),)
+    elif missing := _missing_package(error):
+        broken = (
+            f"the package {missing} cannot be imported ({one_line(error)}): the installation is incomplete or broken"
+        )
+        lines = (f"{broken}; install pixelwise again, in a new environment if need be",)
     elif not isinstance(error, PixelwiseError):
         text = one_line(f"{type(error).__name__}: {error}")
         request = "please report it with what the same command prints with --debug"
@@ -201,7 +208,13 @@ def _status_of(error: Exception) -> int:
         return RAN_OUT
     if isinstance(error, OSError) and error.strerror is not None:
         return RAN_OUT if error.errno in RESOURCES else FAILED
-    return FAILED if isinstance(error, PixelwiseError) else BUG
+    return FAILED if isinstance(error, PixelwiseError) or _missing_package(error) else BUG
+
+
+def _missing_package(error: Exception) -> str:
+    """Return which package of others cannot be imported; empty for any other error."""
+    name = ((error.name if isinstance(error, ImportError) else "") or "").partition(".")[0]
+    return "" if name in ("pixelwise", *sys.stdlib_module_names) else name
 
 
 def _system_error(error: OSError) -> str:
