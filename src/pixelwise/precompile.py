@@ -112,7 +112,7 @@ def _apply(factory: Callable[..., Method]) -> None:
 
 def _months(count: int) -> TimeAxis:
     first = np.datetime64("2000-01", "M")
-    return TimeAxis.from_times((first + np.arange(count)).astype("datetime64[D]"))
+    return TimeAxis.from_times(np.arange(first, first + np.timedelta64(count, "M")).astype("datetime64[D]"))
 
 
 def _choices(factory: Callable[..., Method]) -> list[Method]:

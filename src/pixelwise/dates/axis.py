@@ -289,7 +289,8 @@ class TimeAxis:
         doy = self.days_of_year
         months: NDArray[np.int64] = self.dates.astype("datetime64[M]").astype(np.int64)
         month_start = self.dates.astype("datetime64[M]").astype("datetime64[D]")
-        month_end = (self.dates.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1
+        next_month = (self.dates.astype("datetime64[M]") + np.timedelta64(1, "M")).astype("datetime64[D]")
+        month_end = next_month - np.timedelta64(1, "D")
         day: NDArray[np.int64] = (self.days - month_start).astype(np.int64) + 1
         last = self.days == month_end
         same_day = _all_equal(day) or bool(last.all())

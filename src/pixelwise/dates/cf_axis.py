@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +34,15 @@ def bounds_of(axis: TimeAxis) -> NDArray[Any] | None:
     A year that is known as a year alone must not become a date, which would fall on another decimal year.
     """
     dates = axis.dates.astype("datetime64[s]")
-    unit = {"year": "Y", "month": "M"}.get(axis.precision)
+    units: dict[str, Literal["Y", "M"]] = {"year": "Y", "month": "M"}
+    unit = units.get(axis.precision)
     if unit is None:
         return None
     starts = dates.astype(f"datetime64[{unit}]")
     # A month may be represented by its middle or last day, which bounds would turn into its first.
     if (starts != dates).any():
         return None
-    edges = np.stack([starts, starts + 1], axis=1).astype("datetime64[s]")
+    edges = np.stack([starts, starts + np.timedelta64(1, unit)], axis=1).astype("datetime64[s]")
     nothing = np.zeros(edges.size, dtype=np.int64)
     return _whole(days_since_1970(edges.reshape(-1), axis.calendar, nothing).reshape(edges.shape))
 

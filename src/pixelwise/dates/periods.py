@@ -326,7 +326,8 @@ class _Calendar:
         """Return the first and last day that counts in each period, and the numbers of all periods in the range."""
         # A period begins at most a year before its first layer, and ends at most a year after its last.
         first, last = axis.days[[0, -1]].astype("datetime64[Y]")
-        every_day = np.arange((first - 1).astype("datetime64[D]"), (last + 2).astype("datetime64[D]"))
+        begin, end = first - np.timedelta64(1, "Y"), last + np.timedelta64(2, "Y")
+        every_day = np.arange(begin.astype("datetime64[D]"), end.astype("datetime64[D]"))
         numbers, inside = self.number(every_day)
         numbers, every_day = numbers[inside], every_day[inside]
         starts = every_day[np.searchsorted(numbers, ordinals, side="left")]
