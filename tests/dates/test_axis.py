@@ -222,3 +222,27 @@ def test_precision_of_an_axis_is_the_coarsest():
 def test_axis_refuses(dates, years, message):
     with pytest.raises(ParameterError, match=message):
         TimeAxis(np.array(dates, "datetime64[s]"), np.array(years), "day")
+
+
+@pytest.mark.parametrize(
+    ("calendar", "date", "excess", "expected"),
+    [
+        ("standard", datetime(2000, 12, 31), 0, 366),
+        ("360_day", datetime(2001, 2, 16), 0, 46),
+        ("360_day", datetime(2001, 2, 28), 2, 60),
+        ("360_day", datetime(2001, 12, 30), 0, 360),
+        ("noleap", datetime(2000, 12, 31), 0, 365),
+        ("all_leap", datetime(2001, 2, 28), 1, 60),
+        ("julian", datetime(1900, 12, 31), 0, 366),
+        ("julian", datetime(1901, 1, 1), 0, 1),
+    ],
+)
+def test_days_of_the_year_are_those_of_the_calendar(calendar, date, excess, expected):
+    for hours in (0, 18):
+        axis = TimeAxis.from_dates([date + timedelta(hours=hours)], ["second"], calendar, [excess])
+        assert axis.days_of_year.tolist() == [expected]
+
+
+def test_a_year_known_as_a_year_alone_begins_on_its_first_day():
+    axis = TimeAxis.from_dates([datetime(year, 1, 1) for year in range(1898, 1904)], ["year"] * 6, "julian")
+    assert axis.days_of_year.tolist() == [1] * 6

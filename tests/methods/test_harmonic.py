@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -400,3 +401,31 @@ def test_bound_to_dates_without_a_season_each_pixel_says_so():
 def test_further_inputs_are_refused():
     with pytest.raises(ParameterError, match="rain"):
         harmonic().bind(AXIS, None, {"rain": AXIS})
+
+
+@pytest.mark.parametrize(("calendar", "days"), [("360_day", 360), ("noleap", 365), ("all_leap", 366)])
+@pytest.mark.parametrize("peak", [1, 91, 271, 351])
+def test_peaks_are_days_of_the_calendar(calendar, days, peak):
+    """They were scaled to 365.25 days: 356.1 instead of 351."""
+    dates = [datetime(year, month, 15) for year in range(2000, 2006) for month in range(1, 13)]
+    axis = TimeAxis.from_dates(dates, ["day"] * len(dates), calendar)
+    values = np.cos(2 * np.pi * (axis.years - (peak - 1) / days))[:, None]
+    method = harmonic()
+    bound = method.bind(axis, None, {})
+    table, _ = bound((values,), "float64")
+    found = {band.name: table[number] for number, band in enumerate(bound.bands)}
+    off = (found["peak_1"][0] - peak + days / 2) % days - days / 2
+    assert abs(off) < 1e-6
+    np.testing.assert_allclose(method.predict(found, axis), values, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("months", "words"),
+    [(12, "1.0 years: slope and season cannot be told apart"), (24, "2.0 years: a single unusual"), (60, None)],
+)
+def test_a_slope_from_few_years_is_warned_of(months, words):
+    dates = [datetime(2000 + month // 12, month % 12 + 1, 1) for month in range(months)]
+    axis = TimeAxis.from_dates(dates, ["day"] * months)
+    found = harmonic().cautions(axis)
+    assert found == () if words is None else found[0].startswith(words)
+    assert harmonic(trend=False).cautions(axis) == ()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from pixelwise.choices import Period
-from pixelwise.dates.calendars import Calendar, decimal_years
+from pixelwise.dates.calendars import YEAR_DAYS, Calendar, days_since_1970, decimal_years
 from pixelwise.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -207,10 +207,17 @@ class TimeAxis:
 
     @property
     def days_of_year(self) -> NDArray[np.int64]:
-        """(time,) 1 for 1 January."""
+        """(time,) 1 for 1 January, in the axis' own calendar."""
         new_year = self.dates.astype("datetime64[Y]").astype("datetime64[D]")
-        days: NDArray[np.int64] = (self.days - new_year).astype(np.int64) + 1
-        return days
+        if self.calendar == "standard":
+            days: NDArray[np.int64] = (self.days - new_year).astype(np.int64) + 1
+            return days
+        # Decimal years know the days that our calendar lacks; rounded to seconds.
+        since = np.round((self.years - 1970.0) * YEAR_DAYS[self.calendar] * 86400) / 86400
+        nothing = np.zeros(len(self), dtype=np.int64)
+        days = np.floor(since - days_since_1970(new_year, self.calendar, nothing)).astype(np.int64) + 1
+        # Years known as years alone are whole numbers, with those of the Julian calendar up to 18 hours early.
+        return np.maximum(days, 1)
 
     @property
     def step(self) -> Step | None:

@@ -53,6 +53,8 @@ class Curve(NamedTuple):
         Whether there is a slope; what was subtracted from the decimal years.
     period
         Period in years.
+    days
+        Days of a year of the calendar.
     """
 
     columns: Columns
@@ -60,6 +62,7 @@ class Curve(NamedTuple):
     trend: bool
     reference: float
     period: float
+    days: float
 
 
 class Options(NamedTuple):
@@ -306,7 +309,7 @@ def find_wave(k, width, curve, wanted, work, scratch):
     combine(transform[row + 1], work.solution, other)
     # An angle as time; as day of the year if the period is one year.
     cycle = period / (k + 1)
-    unit = 365.25 if period == 1.0 else 1.0
+    unit = curve.days if period == 1.0 else 1.0
     origin = 1.0 if period == 1.0 else 0.0
     for p in range(CHUNK):
         size[p] = math.sqrt(one[p] * one[p] + other[p] * other[p])

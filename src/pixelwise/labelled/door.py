@@ -107,7 +107,10 @@ def apply_to_array(
 
     check_written(spec, output)
     if spec.fdr is not None:
-        raise ParameterError("fdr: all pixels must be known; write the array to a file (output=), or compute it first")
+        raise ParameterError(
+            f"fdr: all pixels must be known, but {labelled.name} is lazy: compute it (array.compute().pixelwise.apply("
+            f'"{method.name}", fdr=...)), or write a map (pixelwise.apply(array, "{method.name}", "out.zarr", fdr=...))'
+        )
     _refuse_workers(execution)
     for name, one in {labelled.name: stack, **{f"input {name!r}": one for name, one in stacks.items()}}.items():
         check_chunks(one.values, name, dim)

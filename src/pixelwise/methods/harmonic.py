@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pixelwise.bands import Band, Floats
 from pixelwise.dates.axis import TimeAxis
+from pixelwise.dates.calendars import YEAR_DAYS
 from pixelwise.errors import ParameterError
 from pixelwise.kernels.designs import Design, make_design
 from pixelwise.kernels.jit import readonly
@@ -33,6 +34,11 @@ EACH = ("amplitude", "peak", "amplitude_stderr", "peak_stderr")
 # date a year, leap days shift the date by 0.75 days, which is enough for a fit: R's lm finds amplitudes of 10 000 in
 # noise of 0.4 (Alaska's NDVI, tests/whole/test_reference_data.py).
 WORST = 100.0
+
+# With less than one and a half cycles, hardly any time of the year is seen twice: a slope is part of the season.
+ONE_CYCLE = 1.5
+# The false-alarm rate of p-values is known from five years on (benchmarks/error_rates.py): 4 to 6 %.
+FEWEST_CYCLES = 5.0
 
 # Daily values resolve no more of them in a year, and each makes four bands.
 MOST_HARMONICS = 183
@@ -114,7 +120,8 @@ def harmonic(*, harmonics: int = 1, trend: bool = True, period: float = 1.0, min
     much shorter than the distance between dates cannot be detected, and does no harm. ``pvalue_season`` and all
     standard errors assume independent residuals. The season is the same in all years: changes of its amplitude or
     timing go into the residuals. A peak is that of one harmonic, not of their sum, and meaningless unless the amplitude
-    exceeds its standard error. A decimal year is 365.25 days long, so a day of the year is accurate to a day.
+    exceeds its standard error. A decimal year is as long as one of the calendar (360, 365 or 366
+    days of those without leap years); with leap years 365.25 days, so a day of the year is accurate to a day.
 
     References
     ----------
@@ -214,6 +221,27 @@ class HarmonicRegression(Method):
         """The method always fits a season."""
         return True
 
+    def cautions(self, axis: TimeAxis) -> tuple[str, ...]:
+        """Warn of a slope from few cycles."""
+        if not self.trend or len(axis) < 2:
+            return ()
+        span = float(axis.years[-1] - axis.years[0])
+        # As long as the layers: twelve months are a year, not eleven months.
+        cycles = round(span * len(axis) / (len(axis) - 1) / self.period, 1)
+        length = f"{cycles:.1f} years" if self.period == 1.0 else f"{cycles:.1f} periods of {self.period:g} years"
+        text = ""
+        if cycles < ONE_CYCLE:
+            text = (
+                f"{length}: slope and season cannot be told apart: do not use slope and pvalue; with -p trend=false, "
+                "harmonic fits the season alone"
+            )
+        elif cycles < FEWEST_CYCLES:
+            text = (
+                f"{length}: a single unusual season looks like a trend, and pvalue is untested below "
+                f"{FEWEST_CYCLES:g}: take a longer series, or do not use slope and pvalue"
+            )
+        return (text,) if text else ()
+
     def check_axis(self, axis: TimeAxis) -> None:
         """Refuse dates that cannot separate season and trend."""
         super().check_axis(axis)
@@ -257,6 +285,7 @@ class HarmonicRegression(Method):
             steps=steps,
             memory=memory,
             period=self.period,
+            days=YEAR_DAYS[axis.calendar],
             min_obs=self.min_obs,
             table=table,
         )
@@ -296,7 +325,7 @@ class HarmonicRegression(Method):
         for k in range(1, self.harmonics + 1):
             amplitude, peak = of(f"amplitude_{k}"), of(f"peak_{k}")
             if self.period == 1.0:
-                peak = (peak - 1.0) / 365.25
+                peak = (peak - 1.0) / YEAR_DAYS[axis.calendar]
             wave = amplitude * np.cos(2 * np.pi * k / self.period * (within - peak))
             curve = curve + np.where(amplitude == 0.0, 0.0, wave)
         return curve
@@ -326,8 +355,8 @@ class BoundHarmonic(BoundKernel):
         (time - 1,) bool: whether a date and the next are exactly one step apart; empty if few or none are.
     memory
         Table for estimating the correlation time at irregular dates; None if it is not estimated.
-    period, min_obs
-        Years; minimum number of valid values.
+    period, days, min_obs
+        Years; days of a year of the calendar; minimum number of valid values.
     table
         For p-values of the slope.
     """
@@ -339,6 +368,7 @@ class BoundHarmonic(BoundKernel):
     steps: NDArray[np.bool_]
     memory: MemoryTable | None
     period: float
+    days: float
     min_obs: int
     table: TailTable | None
 
@@ -356,7 +386,7 @@ class BoundHarmonic(BoundKernel):
         columns = Columns(readonly(self.design.basis), readonly(self.design.products))
         fit(
             Observations(values, readonly(np.ones(self.layers)), readonly(np.empty((0, 0)))),
-            Curve(columns, readonly(self.design.transform), self.trend, self.reference, self.period),
+            Curve(columns, readonly(self.design.transform), self.trend, self.reference, self.period, self.days),
             memory_of(self.steps, self.memory),
             Options(self.min_obs, readonly(wanted), tails_of(self.table)),
             workspace(columns),
