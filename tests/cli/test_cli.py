@@ -265,6 +265,8 @@ def test_a_plan_for_programs(home: Path):
     assert {key: layer[key] for key in expected} == expected
     assert (layer["dtype"], layer["nodata"], layer["scale"], layer["offset"]) == ("float32", [-9999.0], 1.0, 0.0)
     assert report["grid"] == {
+        "evenly_spaced": True,
+        "unit": "metre",
         "crs": "EPSG:32617",
         "height": 6,
         "width": 7,
