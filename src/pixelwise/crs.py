@@ -17,7 +17,7 @@ from rasterio.warp import transform as transform_points
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.words import one_line, shown
 
-__all__ = ["crs_name", "crs_named", "crs_remedy", "points_in", "same_crs"]
+__all__ = ["crs_name", "crs_named", "crs_remedy", "meant_code", "points_in", "same_crs"]
 
 #: What names a CRS; anything else might be the name of a file or an address, which GDAL would open.
 DEFINITIONS = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*:[A-Za-z0-9_.]+|\+proj=[^\0/]+|[A-Z_]{6,}\[.+\]", re.DOTALL)
@@ -70,6 +70,8 @@ def crs_named(text: str, option: str) -> CRS:
     ParameterError
         When it names none, or one that is not on a map; `option` is where it was given.
     """
+    if (meant := meant_code(text)) is not None:
+        raise ParameterError(f"{option} {shown(text)} is no CRS; did you mean {meant}?")
     if len(text) > LONGEST_DEFINITION or DEFINITIONS.fullmatch(text) is None:
         raise ParameterError(
             f"{option} {shown(text)} is no CRS: expected a code such as EPSG:32633, a PROJ string or WKT"
@@ -81,6 +83,13 @@ def crs_named(text: str, option: str) -> CRS:
     if not (crs.is_geographic or crs.is_projected):
         raise ParameterError(f"{option} {shown(text)} is neither geographic nor projected: rasters cannot have it")
     return crs
+
+
+def meant_code(text: str) -> str | None:
+    """Return the code that is meant by a bare number or WGS84; None for anything else."""
+    if re.fullmatch(r"[1-9][0-9]{3,5}", text):
+        return f"EPSG:{text}"
+    return "EPSG:4326" if re.fullmatch(r"WGS[ _-]?84", text, re.IGNORECASE) else None
 
 
 def crs_remedy(path: object, like: object, *, option: bool = False) -> str:

@@ -211,17 +211,18 @@ def test_a_plan_for_people(home: Path):
     result = succeed("plan", "stack")
     assert without_compiling(result.stderr) == []
     lines = result.stdout.splitlines()
-    assert lines[:5] == [
+    assert lines[:6] == [
         "grid      7 x 6 pixels (width x height), EPSG:32617",
+        "pixel     30 x 30 m; left, bottom, right, top: 500000, 3399820, 500210, 3400000",
         "time      5 layers, 2000 .. 2004, every 1 year, no gap",
         "dates     5 by rule year; --layers lists all",
         "          first 2000: stack/ndvi_2000.tif",
         "          last  2004: stack/ndvi_2004.tif",
     ]
-    assert re.match(r"read      \d+ KiB in files, \d+ B decoded", lines[5])
-    assert lines[6].startswith("blocks    1 of 7 x 6 pixels (width x height); files have 7 x 6; ")
-    assert re.match(r"memory    about \d+ MiB", lines[7])
-    assert len(lines) == 8
+    assert re.match(r"read      \d+ KiB in files, \d+ B decoded", lines[6])
+    assert lines[7].startswith("blocks    1 of 7 x 6 pixels (width x height); files have 7 x 6; ")
+    assert re.match(r"memory    about \d+ MiB", lines[8])
+    assert len(lines) == 9
 
 
 def test_all_layers_of_a_plan_are_listed_on_demand_after_the_summary(home: Path):
@@ -264,6 +265,8 @@ def test_a_plan_for_programs(home: Path):
     assert {key: layer[key] for key in expected} == expected
     assert (layer["dtype"], layer["nodata"], layer["scale"], layer["offset"]) == ("float32", [-9999.0], 1.0, 0.0)
     assert report["grid"] == {
+        "evenly_spaced": True,
+        "unit": "metre",
         "crs": "EPSG:32617",
         "height": 6,
         "width": 7,
@@ -693,7 +696,7 @@ def test_all_differences_of_all_grids_are_listed(home: Path):
         "stack/ndvi_2003.tif: transform (30, 0, 500060, 0, -30, 3400000) instead of "  # noqa: ISC004
         "(30, 0, 500000, 0, -30, 3400000) (off by 2 pixels)",
     ]
-    assert errors[4].startswith("align them with --align FILE")
+    assert errors[4].startswith("align them with --align EPSG:32617,30 (CRS and pixel size) or --align FILE")
     assert len(errors) == 5
 
 

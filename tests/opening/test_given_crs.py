@@ -128,3 +128,8 @@ def test_arrays_without_a_crs(home: Path) -> None:
     np.testing.assert_array_equal(read_all(stack), values)
     assert run("apply", "ols", "cube.nc", *CRS, "-o", "trend.tif").exit_code == 0
     assert "trend.tif: no difference" in run("verify", "trend.tif").stdout
+
+
+def test_a_bare_code_is_answered_with_the_code_that_was_meant(home: Path) -> None:
+    result = run("plan", "bare", "--crs", "4326")
+    assert (result.exit_code, "did you mean EPSG:4326?" in result.stderr) == (1, True)

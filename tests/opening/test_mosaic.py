@@ -124,7 +124,7 @@ def test_a_piece_off_the_lattice_is_refused(shards: Path):
 def test_the_odd_grid_is_named_even_if_it_comes_first(three: Path):
     write_raster(three / "ndvi_1990.tif", np.zeros((4, 4), np.float32))
     first, second, _ = problems_of(three)
-    assert first.startswith(f"the rasters are not on one grid; 1 differ from {three / 'ndvi_2000.tif'}")
+    assert first.startswith(f"the rasters are not on one grid; 1 differs from {three / 'ndvi_2000.tif'}")
     assert second.startswith(f"{three / 'ndvi_1990.tif'}: size 4 x 4 instead of")
 
 
@@ -140,7 +140,9 @@ def test_all_differences_of_all_grids(make_stack: MakeStack):
         "size 7 x 5 instead of 7 x 6 pixels (width x height); "
         "transform (30, 0, 500000, 0, -30, 3399955) instead of (30, 0, 500000, 0, -30, 3400000) (off by 1.5 pixels)"
     )
-    assert advice.startswith("align them with --align FILE --resampling nearest|bilinear")
+    assert advice.startswith(
+        "align them with --align EPSG:32617,30 (CRS and pixel size) or --align FILE, and --resampling"
+    )
 
 
 def test_grids_that_differ_by_less_than_a_hundredth_of_a_pixel(make_stack: MakeStack):

@@ -104,6 +104,8 @@ def test_the_same_text_serves_every_command(home: Path) -> None:
         ("EPSG:4326,10m", "expected CRS,RESOLUTION, such as EPSG:4326,0.01 (degrees)"),
         ("EPSG:99999,10", "align 'EPSG:99999' is no known CRS ("),
         ("EPSG:5773,10", "align 'EPSG:5773' is neither geographic nor projected: rasters cannot have it"),
+        ("32633,30", "'32633,30' is no file; did you mean EPSG:32633,30?"),
+        ("WGS84,0.1", "'WGS84,0.1' is no file; did you mean EPSG:4326,0.1?"),
         ("nothing.tif", "align: nothing.tif: No such file or directory"),
     ],
 )  # fmt: skip

@@ -80,10 +80,10 @@ def test_what_agrees_is_not_mentioned() -> None:
 
 
 def dips() -> np.ndarray:
-    """Return two pixels: a slow fall with such a low in the first years that the line rises; a fall."""
-    values = np.random.default_rng(1).normal(0, 0.002, (21, 1, 2)) - 0.005 * np.arange(21)[:, None, None]
-    values[:3, 0, 0] -= 0.3
-    return values.astype("float32")
+    """Return two pixels: a slow fall with such a low in the first years that the line rises; the same without it."""
+    fall = np.random.default_rng(1).normal(0, 0.002, 21) - 0.002 * np.arange(21)
+    low = np.where(np.arange(21) < 5, fall - 0.1, fall)
+    return np.stack([low, fall], axis=1)[:, None].astype("float32")
 
 
 def test_apply_says_how_many_and_where_nothing_can_show_it(

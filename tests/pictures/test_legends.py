@@ -398,6 +398,8 @@ LEVEL = pw.Band("level", kind="level")
         ({"classes": "0,nan"}, "expected limits that ascend"),
         ({"classes": []}, "expected limits that ascend"),
         ({"classes": ["0", "x"]}, "expected a text such as quintile, or limits"),
+        ({"classes": "5"}, "classes 5: for 5 classes, give quantile:5 or equal:5; for one limit at 5, give 5.0"),
+        ({"classes": "natural"}, "classes 'natural': natural breaks are fisher:5"),
         ({"classes": 5}, "classes 5: expected a text such as quintile, or limits"),
         ({"classes": "9," * 9000 + "1"}, "expected limits that ascend"),
         ({"classes": [10.0**k for k in range(-20, 250)]}, "270 limits make more than 12 classes"),

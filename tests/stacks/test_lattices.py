@@ -126,7 +126,7 @@ def test_dates_outside_the_extent_are_left_out(scenes: Path, caplog: pytest.LogC
 def test_what_does_not_share_a_lattice_is_named(scenes: Path) -> None:
     odd = write_raster(scenes / "ndvi_2006.tif", np.zeros((9, 9), np.float32), transform=at(0, 0) @ Affine.scale(1.01))
     text = refusal_of(scenes, extent="union")
-    assert f"the rasters have pixels that are not aligned; 1 differ from {scenes / 'ndvi_2001.tif'}:" in text
+    assert f"the rasters have pixels that are not aligned; 1 differs from {scenes / 'ndvi_2001.tif'}:" in text
     assert f"{odd}: " in text
     assert "--align FILE --resampling" in text
     odd.unlink()

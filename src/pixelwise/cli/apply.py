@@ -106,6 +106,7 @@ def apply(
       pixelwise apply regress ndvi/ --with rain='chirps/*.tif' -p covariates=rain,time -o out.tif
       pixelwise apply my_module.py:spread ndvi/ -o spread.tif --bands range,last -p q=0.9
     """
+    from pixelwise.cli.planned_scenes import words_of_alignment
     from pixelwise.jobs.execution import Execution
     from pixelwise.jobs.parts import Part
     from pixelwise.methods.lookup import resolve_method
@@ -121,6 +122,8 @@ def apply(
     check_outputs(output, written.write, source, overwrite=options["overwrite"])
     stack = open_layers(source, spec)
     emit(str(stack), error=True)
+    if text := words_of_alignment(stack):
+        emit(text, error=True, lines=False)
     inputs = {name: open_covariate(text, spec) for name, text in covariates.items()}
     for name, other in inputs.items():
         emit(f"with {name}: {other}", error=True)

@@ -242,6 +242,8 @@ def describe_grid(grid: Grid | None) -> dict[str, Any] | None:
         return None
     return {
         "crs": None if grid.crs is None else grid.crs_name,
+        "evenly_spaced": grid.places is None,
+        "unit": "" if grid.crs is None else "degrees" if grid.crs.is_geographic else str(grid.crs.linear_units),
         "height": grid.height,
         "width": grid.width,
         "transform": list(grid.transform)[:6],

@@ -16,6 +16,8 @@ def show(report: dict[str, Any], *, layers: bool) -> None:
     grid, time = report["grid"], report.get("time")
     if grid is not None:
         emit(f"grid      {width_by_height(grid['width'], grid['height'])}, {grid['crs'] or 'no CRS'}")
+        if grid["evenly_spaced"]:
+            emit(f"pixel     {words_of_pixels(grid)}")
     if time is not None:
         digits = 4 if time["precision"] == "year" else 10
         span = f"{time['first'][:digits]} .. {time['last'][:digits]}"
@@ -46,6 +48,14 @@ def show(report: dict[str, Any], *, layers: bool) -> None:
             emit(f"\n{len(report[kind])} {kind if len(report[kind]) > 1 else kind[:-1]}")
             for line in report[kind]:
                 emit(f"  {clipped(line)}", lines=False)
+
+
+def words_of_pixels(grid: dict[str, Any]) -> str:
+    """Return the size of a pixel and the bounds of the grid."""
+    across, down = grid["transform"][0], -grid["transform"][4]
+    edges = ", ".join(f"{edge:.10g}" for edge in grid["bounds"])
+    unit = {"": "", "metre": " m"}.get(grid["unit"], f" {grid['unit']}")
+    return f"{across:.10g} x {down:.10g}{unit}; left, bottom, right, top: {edges}"
 
 
 def show_dates(layers: list[dict[str, Any]], *, listed: bool) -> None:

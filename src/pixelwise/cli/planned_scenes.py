@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pixelwise.opening.survey import Survey
+    from pixelwise.stacks.base import FileStack
     from pixelwise.stacks.raster import RasterStack
 
-__all__ = ["describe_scenes"]
+__all__ = ["describe_scenes", "words_of_alignment"]
 
 
 def describe_scenes(found: Survey, scenes: RasterStack) -> dict[str, Any]:
@@ -39,12 +40,22 @@ def describe_pieces(stack: RasterStack) -> dict[str, int] | None:
 
 def describe_sensors(stack: RasterStack) -> dict[str, dict[str, int]]:
     """Count layers by year and sensor."""
+    from pixelwise.opening.named_sensors import sensors_of
+
     counts: dict[str, dict[str, int]] = {}
-    for layer in stack.layers:
+    for layer, sensors in zip(stack.layers, sensors_of(stack.layers), strict=True):
         of_year = counts.setdefault(str(layer.date.year), {})
-        for sensor in layer.sensors:
+        for sensor in sensors:
             of_year[sensor] = of_year.get(sensor, 0) + 1
     return {year: of_year for year, of_year in counts.items() if of_year}
+
+
+def words_of_alignment(stack: FileStack) -> str:
+    """Say how many files are resampled, to which grid and how; empty if none is."""
+    from pixelwise.opening.scene_counts import scenes_of
+
+    found = describe_alignment(scenes_of(stack))
+    return "" if found is None else "{files} of {of} files resampled to {lattice}, {resampling}".format(**found)
 
 
 def describe_gains(stack: RasterStack) -> dict[str, Any] | None:

@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import get_args
 
 from pixelwise.choices import SameDate
-from pixelwise.crs import crs_remedy
+from pixelwise.crs import crs_remedy, meant_code
 from pixelwise.errors import InputError, Problems
 from pixelwise.grid import Block, Grid
 from pixelwise.opening.mosaic import Member, common_grid, lattice_remedy, members_of
@@ -26,7 +27,7 @@ from pixelwise.rasters.urls import location_of
 from pixelwise.stacks.images import Image
 from pixelwise.stacks.parts import DateOptions, PlaceOptions
 from pixelwise.stacks.raster import Layer
-from pixelwise.words import NAMED, shortened
+from pixelwise.words import NAMED, shortened, shown
 
 __all__ = ["assemble"]
 
@@ -83,6 +84,9 @@ def _target(place: PlaceOptions, allowed: Sequence[str]) -> tuple[PlaceOptions, 
         return place, None
     if names_crs(place.align):  # a lattice without an extent
         return replace(place, extent=place.extent or "union"), named_lattice(place.align)
+    code, comma, size = place.align.partition(",")
+    if comma and (meant := meant_code(code)) is not None and not Path(place.align).exists():
+        raise InputError(f"{shown(place.align)} is no file; did you mean {meant},{size}?")
     header = read_header(location_of(place.align, allowed))
     return place, (header if place.crs is None else header.with_crs(place.crs)).grid
 

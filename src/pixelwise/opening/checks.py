@@ -16,6 +16,7 @@ from pixelwise.grid import Block
 from pixelwise.method import Method
 from pixelwise.opening.fill_values import find_fill_values
 from pixelwise.opening.gain_checks import warnings_of_applied
+from pixelwise.opening.named_sensors import LANDSAT_FAMILIES, sensors_of
 from pixelwise.opening.pairing import Pairing
 from pixelwise.opening.scene_counts import (
     clear_counts,
@@ -198,8 +199,11 @@ def _alpha(stack: RasterStack) -> Iterator[str]:
 
 def _sensors(stack: RasterStack) -> Iterator[str]:
     """Warn if the images are from sensors with different bands, and nothing makes them comparable."""
-    dates = {code: [one.iso_date for one in stack.layers if code in one.sensors] for code in _codes(stack)}
-    families = [[code for code in family if code in dates] for family in stack.derivation.families]
+    named = list(zip(stack.layers, sensors_of(stack.layers), strict=True))
+    codes = dict.fromkeys(code for _, sensors in named for code in sensors)
+    dates = {code: [layer.iso_date for layer, sensors in named if code in sensors] for code in codes}
+    known = stack.derivation.families or LANDSAT_FAMILIES
+    families = [[code for code in family if code in dates] for family in known]
     present = [family for family in families if family]
     if len(present) < 2 or stack.gains is not None:
         return
@@ -207,12 +211,18 @@ def _sensors(stack: RasterStack) -> Iterator[str]:
     for family in sorted(present, key=lambda codes: min(dates[code][0] for code in codes)):
         own = sorted(date for code in family for date in dates[code])
         listed.append(f"{'/'.join(family)} {len(own)}, {own[0]} to {own[-1]}")
+    told = f"the images are from several sensors ({'; '.join(listed)}) whose bands differ: a step from one to the next "
+    if not stack.derivation.families:
+        yield (
+            f"{told}may look like a trend; compute the values from scenes that are made comparable (pixelwise rectify "
+            "--product landsat-c2-l2), or use one sensor"
+        )
+        return
     product = "" if stack.spec.product is None else f" --product {stack.spec.product}"
     how = "--per sensor" if _are_linked(stack) else f"--per scene --season {stack.spec.season or 'MM-DD..MM-DD'}"
     yield (
-        f"the images are from several sensors ({'; '.join(listed)}) whose bands differ: a step from one to the next "
-        f"may look like a trend; make them comparable with pixelwise rectify SCENES{product} {how} -o gains.csv, then "
-        "give --gains gains.csv"
+        f"{told}may look like a trend; make them comparable with pixelwise rectify SCENES{product} {how} -o gains.csv, "
+        "then give --gains gains.csv"
     )
 
 
@@ -225,11 +235,6 @@ def _are_linked(stack: RasterStack) -> bool:
     except InputError:
         return False
     return True
-
-
-def _codes(stack: RasterStack) -> tuple[str, ...]:
-    """Return the codes of all sensors, in the order of their first layers."""
-    return tuple(dict.fromkeys(code for layer in stack.layers for code in layer.sensors))
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: 
     one_lattice = all(usual.grid.shares_lattice(member.grid) for member in members)
     problems.add(
         f"the rasters {'have pixels that are not aligned' if lattice else 'are not on one grid'}; "
-        f"{len(different)} differ from {usual.path}:"
+        f"{len(different)} differ{'s' * (len(different) == 1)} from {usual.path}:"
     )
     problems.add(*different)
     lacking = [member.path for member in members if member.grid.crs is None]
@@ -238,9 +238,19 @@ def _not_on_one_grid(members: Sequence[Member], problems: Problems, *, lattice: 
     problems.add(
         f"their pixels are aligned: choose the area to cover with --extent {'|'.join(get_args(Extent))}|L,B,R,T|FILE"
         if one_lattice
-        else "align them with --align FILE --resampling nearest|bilinear|..., or stack only those that match"
+        else f"align them with {_lattice_words(usual)}, and --resampling nearest|bilinear|..., or stack only those "
+        "that match"
     )
     return None
+
+
+def _lattice_words(usual: Member) -> str:
+    """Return the options that align files: with the CRS and the pixel size of most of them, or with a raster."""
+    grid = usual.grid
+    code = None if grid.crs is None else grid.crs.to_epsg()
+    if code is None or grid.transform.a != -grid.transform.e:
+        return "--align FILE"
+    return f"--align EPSG:{code},{grid.transform.a:.10g} (CRS and pixel size) or --align FILE"
 
 
 def _missing_pieces(members: Sequence[Member], grid: Grid) -> Iterable[str]:

@@ -112,8 +112,16 @@ class Wish:
             limits = [float(limit) for limit in text.split(",")]
         except ValueError:
             limits = []
+        if text.strip() in map(str, range(2, MOST_CLASSES + 1)):
+            count = text.strip()
+            raise ParameterError(
+                f"classes {count}: for {count} classes, give quantile:{count} or equal:{count}; for one limit at "
+                f"{count}, give {count}.0"
+            )
         if limits:
             return cls(limits=_ascending(limits))
+        if kind in ("natural", "jenks"):
+            raise ParameterError(f"classes {shown(text)}: natural breaks are fisher:{number or USUAL_CLASSES}")
         if kind not in get_args(ClassKind):
             raise not_a_choice("classes", text, (*get_args(ClassKind), "limits such as 0,0.1,0.5"))
         numbered = kind in ("quantile", "equal", "fisher")
