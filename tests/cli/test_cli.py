@@ -360,7 +360,7 @@ def test_a_plan_reads_too_little_memory(home: Path):
     result = run("plan", "stack", "--memory", "50MB")
     assert result.exit_code == 1
     assert re.search(
-        r"1 problem\n  memory 47.7 MiB is too little: \d+ worker.* with 5 layers need at least", result.stdout
+        r"1 problem\n  memory 47.7 MiB is too little: \d+ worker.* with 5 layers needs? at least", result.stdout
     )
 
 

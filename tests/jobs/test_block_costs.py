@@ -16,7 +16,7 @@ def test_blocks_that_are_decoded_repeatedly(tmp_path: Path) -> None:
     for year in range(2000, 2010):
         write_raster(tmp_path / f"in/{year}.tif", np.full((512, 512), year % 7, "uint8"), **tiles)
     words = [tmp_path / "in", "--jobs", 1, "--memory"]
-    least = re.search(r"need at least (\d+) MiB", run("plan", *words, "100MiB").output)
+    least = re.search(r"needs at least (\d+) MiB", run("plan", *words, "100MiB").output)
     assert least is not None
     told = re.search(WARNING, run("plan", *words, f"{least[1]}MiB").output)
     assert told is not None

@@ -159,3 +159,10 @@ def test_datasets_say_what_numbers_are(trend: Path) -> None:
     assert data["slope"].attrs["ancillary_variables"] == "pvalue status"
     assert "ancillary_variables" not in data["intercept"].attrs
     assert data["slope"].attrs["units"] == "(10 year)-1"
+
+
+def test_a_composite_has_no_classes_of_one_date(make_stack: Any, tmp_path: Path) -> None:
+    stack = pw.open_stack(make_stack(random_series((3, 8, 8))))
+    said = run(str(pw.write_layers(stack, tmp_path / "c.tif")))
+    assert "bands" in said
+    assert "classes of" not in said

@@ -56,7 +56,10 @@ def info(*, map_path: Path, as_json: bool) -> None:
         about = textwrap.shorten(band["description"], WIDTH - names - kinds - units - 6, placeholder=" ...")
         line = f"{band['name'].ljust(names)}  {band['kind'].ljust(kinds)}  {band['unit'].ljust(units)}  {about}"
         emit(f"  {line}".rstrip())
-    for title, tally in (("status", found.status), (f"classes of {found.classes.scheme.band.name}", found.classes)):
+    # One date of many says nothing of a stack of layers.
+    layers = found.provenance.get("method") == "layers"
+    classes = (f"classes of {found.classes.scheme.band.name}", None if layers else found.classes)
+    for title, tally in (("status", found.status), classes):
         if tally is not None:
             emit(f"\n{title}")
             for line in lines_of(tally):

@@ -17,7 +17,7 @@ from pixelwise.maps.tiles import TILE
 from pixelwise.rasters.handles import CACHE_BYTES
 from pixelwise.rasters.tags import TILE_UNIT
 from pixelwise.stacks.base import Layout
-from pixelwise.words import shown
+from pixelwise.words import count, shown
 
 __all__ = [
     "Demand",
@@ -368,14 +368,16 @@ def make_plan(
 def _too_little(workers: Workers, layers: int, needed: int) -> str:
     """Say that workers have too little memory for even the smallest block."""
     memory, least = size_text(workers.memory or 0), math.ceil(needed / (1 << 20))
+    with_layers = f"with {count(range(layers), 'layer')}"
     if workers.local:
         return (
-            f"memory {memory} is too little: {workers.jobs} worker(s) with {layers} layers need at least {least} MiB; "
-            "allow more or use fewer --jobs"
+            f"memory {memory} is too little: {count(range(workers.jobs), 'worker')} {with_layers} "
+            f"need{'s' if workers.jobs == 1 else ''} at least {least} MiB; allow more or use fewer --jobs"
         )
     return (
-        f"a worker may use {memory}, which is too little: {workers.threads} thread(s) with {layers} layers need at "
-        f"least {least} MiB; start workers with more memory or fewer threads"
+        f"a worker may use {memory}, which is too little: {count(range(workers.threads), 'thread')} {with_layers} "
+        f"need{'s' if workers.threads == 1 else ''} at least {least} MiB; start workers with more memory or "
+        "fewer threads"
     )
 
 

@@ -189,7 +189,10 @@ class FileSink:
         self._check_apart(target)
         exists = check_store_target(target) if _is_store(target) else check_target(target)
         if exists and not self._overwrite:
-            raise OutputError(f"{target}: already exists; --overwrite replaces it when the new map is complete")
+            raise OutputError(
+                f"{target}: already exists; --overwrite replaces it when the new map is complete, `pixelwise run` only "
+                "if it is out of date"
+            )
         if exists and not is_map(target):
             raise OutputError(f"{target}: is not a pixelwise map, and only maps are replaced; choose another name")
         names.check_beside(overwrite=self._overwrite)

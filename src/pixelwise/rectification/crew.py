@@ -25,6 +25,7 @@ from pixelwise.rectification.rows import say_lost
 from pixelwise.rectification.scenes import HELD_BYTES
 from pixelwise.rectification.sensors import PairLines
 from pixelwise.stacks.raster import RasterStack
+from pixelwise.words import count
 
 __all__ = ["Crew", "Meter", "journal_beside"]
 
@@ -104,7 +105,8 @@ class Crew:
             memory = workers.processes * (PROCESS_BYTES + CACHE_BYTES) + workers.together * each
             if workers.memory is not None and memory > workers.memory:
                 raise ParameterError(
-                    f"memory {size_text(workers.memory)} is too little: {workers.jobs} worker(s) need about "
+                    f"memory {size_text(workers.memory)} is too little: {count(range(workers.jobs), 'worker')} "
+                    f"need{'s' if workers.jobs == 1 else ''} about "
                     f"{size_text(memory)}; allow more, or use fewer --jobs"
                 )
             engine.check(files_of((self.stack,)))

@@ -27,6 +27,7 @@ from pixelwise.rasters.urls import Location
 from pixelwise.stacks.base import BlockReader, FileStack, LayerStack, Layout
 from pixelwise.stacks.file_reader import FileReader
 from pixelwise.stacks.reductions import Composite, names_function
+from pixelwise.words import count
 
 __all__ = ["CompositeStack", "FunctionReducer", "composited"]
 
@@ -440,7 +441,7 @@ def composited(
         reducer = _function_reducer(scenes, as_method(how, None, parameters), periods, min_count)
     if periods.empty:
         listed = ", ".join(periods.empty[:8]) + (", ..." if len(periods.empty) > 8 else "")
-        log.info("%d %ss without a layer: %s", len(periods.empty), every, listed)
+        log.info("%s without a layer: %s", count(periods.empty, str(every)), listed)
     name = how if isinstance(how, str) else reducer.how
     _FAILED.discard(reducer.how)
     stack = CompositeStack(scenes.with_spec(scenes.spec.replace(composite=name, **asked)), periods, reducer, by)
