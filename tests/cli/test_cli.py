@@ -211,18 +211,20 @@ def test_a_plan_for_people(home: Path):
     result = succeed("plan", "stack")
     assert without_compiling(result.stderr) == []
     lines = result.stdout.splitlines()
-    assert lines[:6] == [
+    assert lines[:7] == [
         "grid      7 x 6 pixels (width x height), EPSG:32617",
         "pixel     30 x 30 m; left, bottom, right, top: 500000, 3399820, 500210, 3400000",
         "time      5 layers, 2000 .. 2004, every 1 year, no gap",
         "dates     5 by rule year; --layers lists all",
         "          first 2000: stack/ndvi_2000.tif",
         "          last  2004: stack/ndvi_2004.tif",
+        "method    ols, as no --method is given",
     ]
-    assert re.match(r"read      \d+ KiB in files, \d+ B decoded", lines[6])
-    assert lines[7].startswith("blocks    1 of 7 x 6 pixels (width x height); files have 7 x 6; ")
-    assert re.match(r"memory    about \d+ MiB", lines[8])
-    assert len(lines) == 9
+    assert re.match(r"read      \d+ KiB in files, \d+ B decoded", lines[7])
+    assert lines[8].startswith("blocks    1 of 7 x 6 pixels (width x height); files have 7 x 6; ")
+    assert re.match(r"memory    about \d+ MiB", lines[9])
+    assert len(lines) == 10
+    assert succeed("plan", "stack", "--method", "summary").stdout.splitlines()[6] == "method    summary"
 
 
 def test_all_layers_of_a_plan_are_listed_on_demand_after_the_summary(home: Path):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from scipy.stats import false_discovery_control
 
 import pixelwise as pw
@@ -480,3 +481,11 @@ def test_everyone_is_told_what_qvalues_trust(
     assert [record.getMessage() for record in caplog.records].count(CAUTION) == 2
     assert CAUTION[:60] in run("plan", home / "ndvi", "--fdr", "0.1").output
     assert "fdr" not in run("plan", home / "ndvi").output
+
+
+def test_a_dataset_is_no_map() -> None:
+    dataset = xr.Dataset({"pvalue": (("y", "x"), np.full((2, 2), 0.5))})
+    with pytest.raises(pw.ParameterError, match=r"expected a Map or its file, not Dataset; write it with pw\.apply"):
+        pw.fdr(dataset, 0.1)  # type: ignore[arg-type]
+    with pytest.raises(pw.ParameterError, match=r"^expected a Map or its file, not int$"):
+        pw.fdr(3, 0.1)  # type: ignore[arg-type]

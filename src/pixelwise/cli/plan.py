@@ -93,7 +93,8 @@ def plan(
     if as_json:
         emit(json.dumps(report, indent=2))
     else:
-        show(report, layers=listed)
+        assumed = method is None and click.get_current_context().params.get("recipe") is None
+        show(report, layers=listed, method=f"{name}, as no --method is given" if assumed else name)
     if write_recipe is not None and not report["problems"]:
         from pixelwise.opening.recipe import to_run
         from pixelwise.opening.recipe import write_recipe as write

@@ -11,8 +11,11 @@ from pixelwise.words import width_by_height
 __all__ = ["show"]
 
 
-def show(report: dict[str, Any], *, layers: bool) -> None:
-    """Print the report for people: problems and warnings last, where a reader sees them; all `layers` if asked."""
+def show(report: dict[str, Any], *, layers: bool, method: str | None) -> None:
+    """Print the report for people: problems and warnings last, where a reader sees them; all `layers` if asked.
+
+    `method` says what is planned for; None for composites.
+    """
     grid, time = report["grid"], report.get("time")
     if grid is not None:
         emit(f"grid      {width_by_height(grid['width'], grid['height'])}, {grid['crs'] or 'no CRS'}")
@@ -31,6 +34,8 @@ def show(report: dict[str, Any], *, layers: bool) -> None:
         for name, runs in pairing["left_out"].items():
             emit(f"          left out of {name}: {', '.join(runs)}", lines=False)
     show_making(report)
+    if method is not None:
+        emit(f"method    {method}", lines=False)
     if report.get("needs"):
         emit(f"needed    {describe_needs(report['needs'])} for a result at a pixel")
     for kind, one in report.get("write", {}).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from pixelwise.bands import STATUS_BAND, Band
-from pixelwise.errors import InputError
+from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block
 from pixelwise.maps.map import Map, is_map, open_map, open_quietly
 from pixelwise.maps.stores import NETCDF, STORE
@@ -100,7 +101,14 @@ def open_any(path: str | Path) -> Map:
     ------
     InputError
         When it cannot be read.
+    ParameterError
+        When it is no path, such as a `Dataset`.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        remedy = "; write it with pw.apply(array, ..., 'map.zarr'), which computes lazy arrays, or give fdr= to apply"
+        raise ParameterError(
+            f"expected a Map or its file, not {type(path).__name__}{remedy if hasattr(path, 'data_vars') else ''}"
+        )
     file = Path(path)
     check_encodable(file)
     if "{band}" in file.name or file.suffix.lower() in (STORE, NETCDF) or not file.exists() or is_map(file):
