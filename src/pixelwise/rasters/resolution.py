@@ -64,8 +64,8 @@ def named_lattice(text: str) -> Grid:
         )
     if crs.is_projected and resolution * crs.linear_units_factor[1] < LEAST_METRES:
         raise ParameterError(
-            f"align {shown(text)}: the unit of {code} is the {crs.linear_units_factor[0]}, and a pixel of {resolution:g} is too "
-            f"small; {resolution:g} degrees are about {resolution * DEGREE:.3g} m: "
+            f"align {shown(text)}: the unit of {code} is the {crs.linear_units_factor[0]}, and a pixel of "
+            f"{resolution:g} is too small; {resolution:g} degrees are about {resolution * DEGREE:.3g} m: "
             f"{code},{resolution * DEGREE / crs.linear_units_factor[1]:.3g}"
         )
     return Grid(crs, Affine(resolution, 0, 0, 0, -resolution, 0), 1, 1)
