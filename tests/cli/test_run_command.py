@@ -182,6 +182,24 @@ def test_a_stack_beside_the_map(home: Path) -> None:
     assert "t.tif is computed again: f.tif is missing" in ran("run", "job.toml").stderr
     shutil.copy(home / "t.tif", home / "f.tif")
     assert "f.tif: is not the fitted of t.tif" in refused("run", "job.toml")
+    # That of another map, of other files.
+    write_years(range(2000, 2005), "other")
+    ran("apply", "ols", "other", "-o", "o.tif", "--write", "fitted", "f.tif", "--overwrite")
+    content = (home / "f.tif").read_bytes()
+    assert "f.tif: is not the fitted of t.tif" in refused("run", "job.toml")
+    assert (home / "f.tif").read_bytes() == content
+
+
+def test_a_file_per_band_that_is_missing(home: Path) -> None:
+    """Names with characters of globs, and other files whose names are alike."""
+    write_years(range(2000, 2004))
+    write_raster(home / "b[1]_a.tif", np.zeros((12, 15), "float32"))
+    ran("apply", "ols", "ndvi", "--bands", "slope,n", "-o", "b[1]_{band}.tif", "--write-recipe", "job.toml")
+    ran("run", "job.toml")
+    assert "is up to date" in ran("run", "job.toml").stderr
+    (home / "b[1]_slope.tif").unlink()
+    assert "b[1]_slope.tif is missing" in ran("run", "job.toml").stderr
+    assert "is up to date" in ran("run", "job.toml").stderr
 
 
 def test_versions_make_a_map_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +273,17 @@ def test_nothing_is_written_outside_the_folder_of_a_recipe(home: Path, output: s
         (home / "shared" / "job.toml").write_text(f'input = ["*.tif"]\n[job]\nmethod = "ols"\n{field}\n')
         for words in (("run",), ("plan", "--recipe"), ("run", "-o", "b.tif")):
             assert OUTER.search(refused(*words, "shared/job.toml"))
+
+
+def test_an_output_that_begins_with_at_is_a_file(home: Path) -> None:
+    """Only an input may be a list; of an output, the sign is part of the name."""
+    write_years(range(2000, 2004), "shared/ndvi")
+    text = 'input = ["ndvi"]\n[job]\nmethod = "ols"\noutput = "@/victim/x.tif"\nwrite = { fitted = "@f.tif" }\n'
+    (home / "shared" / "job.toml").write_text(text)
+    job = read_job("shared/job.toml")
+    assert (job.output, job.write) == ("shared/@/victim/x.tif", {"fitted": "shared/@f.tif"})
+    (home / "shared" / "mine.toml").write_text(text.replace('"ols"', '"@/mine.py:f"'))
+    assert read_job("shared/mine.toml").method == "shared/@/mine.py:f"
 
 
 def test_no_such_job_is_written(home: Path) -> None:

@@ -122,3 +122,16 @@ def test_nonsense(home: Path, align: str, told: str) -> None:
 def test_a_file_with_a_colon_is_a_file(home: Path, make_stack: Any) -> None:
     like = write_raster(home / "a:b,10.tif", np.zeros((5, 6), "float32"), crs="EPSG:32633", transform=ZONES["32633"])
     assert pw.open_stack("scenes", align=like).grid.width == 6
+
+
+def test_a_resolution_unlike_that_of_the_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """30 m pixels: in other units it is refused, and a factor of more than 20 is warned of."""
+    for year in (2001, 2002):
+        write_raster(tmp_path / f"n_{year}.tif", np.ones((20, 30), "float32"))
+    for align, own in (("EPSG:32617,0.02", "30 units of EPSG:32617"), ("EPSG:4326,5", "degrees of EPSG:4326")):
+        with pytest.raises(pw.InputError, match=rf"its pixels are about .*{own}, and --align {align} makes pixels of"):
+            pw.open_stack(tmp_path, align=align)
+    pw.open_stack(tmp_path, align="EPSG:32617,60")
+    assert "makes pixels of" not in caplog.text
+    pw.open_stack(tmp_path, align="EPSG:32617,900")
+    assert "makes pixels of 900; a resolution near theirs is EPSG:32617,30" in caplog.text

@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 import pytest
 import rasterio
+import zarr
 
 import pixelwise as pw
 from pixelwise import appending
@@ -131,20 +133,58 @@ def test_a_late_scene_and_a_period_that_becomes_incomplete(home: Path) -> None:
     assert "a.tif is up to date: its 6 periods are still the same" in composite("a.tif", "--append").stderr
 
 
-def test_a_period_that_vanishes(home: Path) -> None:
-    """With more years, a year of few scenes is no typical one any more."""
-    write_scenes(range(2001, 2003))
-    write_scenes(range(2003, 2004), months=(1,))
-    write_scenes(range(2004, 2005))
-    composite("a.tif", "--end", "2003")
-    before = pw.open_map("a.tif").names
-    said = composite("a.tif", "--append", "--start", "2002").stderr
-    composite("all.tif", "--start", "2002")
-    assert "2001" in before
-    assert "a.tif: 2001 will no longer be in it" in said
-    a, b = pw.open_map("a.tif"), pw.open_map("all.tif")
-    assert a.names == b.names
-    assert all(a[name].tobytes() == b[name].tobytes() for name in a.names)
+def test_no_period_is_lost(home: Path) -> None:
+    write_scenes(range(2001, 2005))
+    composite("a.tif")
+    content = (home / "a.tif").read_bytes()
+    result = run("composite", "scenes", "-o", "a.tif", "--append", "--start", "2003", "--quiet")
+    assert result.exit_code == 1
+    assert "a.tif: holds 2001, 2002, which would be lost" in result.stderr
+    assert "--start was not given, now '2003'" in result.stderr
+    assert (home / "a.tif").read_bytes() == content
+
+
+def put(path: str, value: float) -> None:
+    """Overwrite one pixel of the second layer, as another program may."""
+    if path.endswith(".tif"):
+        with rasterio.open(path, "r+") as dataset:
+            layer = dataset.read(2)
+            layer[3, 4] = value
+            dataset.write(layer, 2)
+    elif path.endswith(".zarr"):
+        for array in dict(zarr.open_group(path, mode="r+").arrays()).values():
+            if array.ndim == 3:
+                array[1, 3, 4] = value
+    else:
+        with netCDF4.Dataset(path, "r+") as dataset:
+            for variable in dataset.variables.values():
+                if variable.ndim == 3:
+                    variable[1, 3, 4] = value
+
+
+@pytest.mark.parametrize("kind", ["tif", "zarr", "nc"])
+def test_an_altered_layer_is_computed_again(home: Path, kind: str) -> None:
+    write_scenes(range(2001, 2004))
+    composite(f"a.{kind}")
+    put(f"a.{kind}", 42)
+    said = composite(f"a.{kind}", "--append").stderr
+    assert f"a.{kind}: 2002: computed again, as the file has been changed since it was written" in said
+    assert "2 of 3 periods are kept, 1 computed: 2002" in said
+    composite(f"all.{kind}")
+    assert_same(f"a.{kind}", f"all.{kind}")
+
+
+@pytest.mark.parametrize("field", ["scales", "offsets", "nodata"])
+def test_values_that_are_read_otherwise_are_computed_again(home: Path, field: str) -> None:
+    write_scenes(range(2001, 2004))
+    write_raster(home / "scenes" / "ndvi_2002-06-15.tif", np.full((20, 30), 3, "float32"))
+    composite("a.tif")
+    with rasterio.open("a.tif", "r+") as dataset:
+        setattr(dataset, field, 3.0 if field == "nodata" else (1.0, 2.0, 1.0))
+    said = composite("a.tif", "--append").stderr
+    assert re.search(r"a\.tif: .*2002.*: computed again, as the file has been changed", said)
+    composite("all.tif")
+    assert_same("a.tif", "all.tif")
 
 
 def test_scaled_scenes_change_the_type_of_all(home: Path) -> None:

@@ -89,13 +89,13 @@ class Raster(Map):
         return self.read(name, self.grid.block)
 
 
-def open_any(path: str | Path) -> Map:
+def open_any(path: Any) -> Map:
     """Open a map, or any other GeoTIFF.
 
     Parameters
     ----------
     path
-        As for `open_map`.
+        A path, as for `open_map`.
 
     Raises
     ------

@@ -322,7 +322,7 @@ def open_map(path: str | Path) -> Map:
     """
     first = Path(path)
     if "{band}" in first.name:
-        own_files = files_of_pattern(first)
+        own_files = files_of_pattern(first) or _alike(first)
         if not own_files:
             raise InputError(f"{first}: no such file")
         first = own_files[0]
@@ -336,16 +336,19 @@ def open_map(path: str | Path) -> Map:
 
 
 def files_of_pattern(pattern: Path) -> list[Path]:
-    """Return the files that say they belong to a map of one file per band, or all that might if none says so.
+    """Return the files that belong to a map of one file per band, as they say themselves.
 
     Parameters
     ----------
     pattern
         The name of the map, with ``{band}``.
     """
+    return [file for file in _alike(pattern) if (tag_of(file) or ({},))[0].get("files") == pattern.name]
+
+
+def _alike(pattern: Path) -> list[Path]:
     before, _, after = pattern.name.partition("{band}")
-    files = sorted(pattern.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}"))
-    return [file for file in files if (tag_of(file) or ({},))[0].get("files") == pattern.name] or files
+    return sorted(pattern.parent.glob(f"{glob.escape(before)}*{glob.escape(after)}"))
 
 
 def open_rest(first: Path) -> tuple[Map, list[Path]]:

@@ -33,6 +33,11 @@ __all__ = ["assemble"]
 
 log = logging.getLogger(__name__)
 
+#: A resolution that is named and so many times finer or coarser than the pixels of the files is a mistake of units.
+MOST_FINER, MOST_COARSER = 100.0, 10_000.0
+#: So many times is unusual enough for a warning.
+UNUSUAL = 20.0
+
 
 def assemble(
     found: Sequence[Observation], place: PlaceOptions, dates: DateOptions, problems: Problems, allowed: Sequence[str]
@@ -106,13 +111,41 @@ def _on_one_lattice(
                     _check_lattice(band, observation)
             else:
                 bands = tuple(_aligned(band, target, place) for band in observation.bands)
+                _check_resolution(bands, target, place)
             masks = tuple(
                 None if mask is None else _mask_placed(mask, target, observation.bands[0], nearest)
                 for mask in observation.masks
             )
             placed.append(replace(observation, bands=bands, masks=masks))
     problems.add(*shortened(refused.distinct))
+    if target is not None and placed:
+        _warn_of_resolution(placed[0].bands[0], target, place)
     return placed
+
+
+def _check_resolution(bands: Sequence[BandFile], target: Grid, place: PlaceOptions) -> None:
+    """Refuse a resolution that cannot be meant, where it is named rather than that of a raster."""
+    for band in bands:
+        scale = 1.0 if band.warp is None else band.warp.scale[0]
+        if names_crs(str(place.align)) and not 1 / MOST_FINER <= scale <= MOST_COARSER:
+            raise InputError(_resolutions(band, target, scale, place))
+
+
+def _warn_of_resolution(band: BandFile, target: Grid, place: PlaceOptions) -> None:
+    scale = 1.0 if band.warp is None else band.warp.scale[0]
+    if names_crs(str(place.align)) and not 1 / UNUSUAL <= scale <= UNUSUAL:
+        log.warning(_resolutions(band, target, scale, place))
+
+
+def _resolutions(band: BandFile, target: Grid, scale: float, place: PlaceOptions) -> str:
+    """Name the size of a file's pixels in the units of the target, and that of the target's."""
+    code = str(place.align).partition(",")[0]
+    unit = "degrees" if target.crs is not None and target.crs.is_geographic else "units"
+    own, wanted = float(f"{target.transform.a / scale:.2g}"), target.transform.a
+    return (
+        f"{band.header.path}: its pixels are about {own:g} {unit} of {code}, and --align {place.align} makes pixels of "
+        f"{wanted:g}; a resolution near theirs is {code},{own:g}"
+    )
 
 
 def _check_lattice(band: BandFile, observation: Observation) -> None:

@@ -303,7 +303,9 @@ def _moved(spec: InputSpec, join: Callable[[str], str], is_file: Callable[[str],
         changed["gains"] = move(spec.gains)
     for name in ("align", "mask", "region"):
         value = getattr(spec, name)
-        is_word = (name == "mask" and value == "none") or (name == "align" and names_crs(str(value)))
+        is_word = (name == "mask" and value == "none") or (
+            name == "align" and names_crs(str(value)) and not is_file(str(value))
+        )
         if isinstance(value, str) and not is_word:
             changed[name] = move(value)
     if isinstance(spec.extent, str) and spec.extent not in typing.get_args(Extent):

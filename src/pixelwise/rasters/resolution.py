@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+from pathlib import Path
 from typing import Final
 
 from affine import Affine
@@ -17,7 +18,7 @@ from pixelwise.words import shown
 __all__ = ["named_lattice", "names_crs"]
 
 #: An authority and a code; a drive of Windows, which has one letter, is none.
-CODE: Final = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*:[A-Za-z0-9_.]+(?=[,@]|$)")
+CODE: Final = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*:[A-Za-z0-9_.]+(?=[,@]|$|(?<=[0-9]):[0-9])")
 #: No raster in degrees has larger pixels, and none in metres smaller ones: the unit is mistaken.
 MOST_DEGREES: Final = 10.0
 LEAST_METRES: Final = 0.01
@@ -26,8 +27,8 @@ DEGREE: Final = 111_320.0
 
 
 def names_crs(text: str) -> bool:
-    """Whether a text names a CRS, and not a file."""
-    return CODE.match(text) is not None
+    """Whether a text names a CRS, and not a file; a file of that name exists rather than a CRS."""
+    return CODE.match(text) is not None and not Path(text).exists()
 
 
 @functools.lru_cache(maxsize=16)
@@ -63,8 +64,8 @@ def named_lattice(text: str) -> Grid:
         )
     if crs.is_projected and resolution * crs.linear_units_factor[1] < LEAST_METRES:
         raise ParameterError(
-            f"align {shown(text)}: {code} is in {crs.linear_units_factor[0]}, and a pixel of {resolution:g} is too "
-            f"small; {resolution:g} degrees are about {resolution * DEGREE:.3g} m: "
+            f"align {shown(text)}: the unit of {code} is the {crs.linear_units_factor[0]}, and a pixel of "
+            f"{resolution:g} is too small; {resolution:g} degrees are about {resolution * DEGREE:.3g} m: "
             f"{code},{resolution * DEGREE / crs.linear_units_factor[1]:.3g}"
         )
     return Grid(crs, Affine(resolution, 0, 0, 0, -resolution, 0), 1, 1)
