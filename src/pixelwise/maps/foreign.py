@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,7 +103,7 @@ def open_any(path: Any) -> Map:
     ParameterError
         When it is no path, such as a `Dataset`.
     """
-    if not isinstance(path, (str, os.PathLike)):
+    if not isinstance(path, (str, Path)):
         remedy = "; write it with pw.apply(array, ..., 'map.zarr'), which computes lazy arrays, or give fdr= to apply"
         raise ParameterError(
             f"expected a Map or its file, not {type(path).__name__}{remedy if hasattr(path, 'data_vars') else ''}"
