@@ -14,6 +14,8 @@ from pixelwise.maps.info import info_of
 from pixelwise.pictures.agreement import disagreements
 from pixelwise.pictures.choosing import scheme_of
 from pixelwise.pictures.tally import tally_of
+from pixelwise.report.paragraph import paragraph_for
+from support.command_line import run
 from support.drawn import NAN, PVALUE, QVALUE, SIGNIFICANT, SLOPE, make_map
 from support.rasters import MakeStack
 
@@ -97,3 +99,12 @@ def test_apply_says_how_many_and_where_nothing_can_show_it(
     assert counts_of(map_) == {"significant decrease": 1, "decrease, not significant": 1}
     bare = pw.apply(stack, "trend", bands=["slope", "pvalue"])
     assert any("add ols_slope to the bands" in text for text in bare.provenance["warnings"])
+
+
+def test_pictures_and_the_paragraph_say_it(make_stack: MakeStack, tmp_path: Path) -> None:
+    path = tmp_path / "trend.tif"
+    map_ = pw.apply(pw.open_stack(make_stack(dips(), range(2000, 2021))), "trend", path)
+    said = "n 1 of 2 pixels with pvalue < 0.05, slope has the opposite sign to ols_slope"
+    assert f"I{said}" in paragraph_for(map_)
+    assert f"warning: i{said}" in run("plot", path, "-o", tmp_path / "a.png").stderr
+    assert "opposite" not in run("plot", path, "-o", tmp_path / "n.png", "--band", "n").stderr

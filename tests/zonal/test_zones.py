@@ -847,3 +847,9 @@ def test_fractions_need_their_package(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(__import__("sys").modules, "exactextract", None)
     with pytest.raises(pw.ParameterError, match=r"zones need exactextract: pip install 'pixelwise\[zones\]'"):
         load_shapes(str(path), map_.grid)
+
+
+def test_zones_before_the_map_are_put_right() -> None:
+    result = run("zones", "d.geojson", "trend.tif", "-o", "t.csv")
+    assert result.exit_code == 2
+    assert "MAP comes before ZONES: pixelwise zones trend.tif d.geojson -o t.csv" in " ".join(result.stderr.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +16,8 @@ from pixelwise.words import shown
 __all__ = ["class_options", "plot"]
 
 LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+log = logging.getLogger(__name__)
 
 
 def class_options(*, drawn: bool = True) -> Callable[[Any], Any]:
@@ -97,12 +100,16 @@ def plot(
     """
     from pixelwise.maps.foreign import open_any
     from pixelwise.maps.saving import check_output, inputs_of, save
+    from pixelwise.pictures.agreement import disagreements
     from pixelwise.pictures.picture import import_matplotlib, plot_map
 
     import_matplotlib()
     check_output(output, overwrite=overwrite)
     options["width"] = inches_of(options["width"])
     map_ = open_any(map_path)
+    if not band or map_.bands[0].name in band:
+        for caution in disagreements(map_):
+            log.warning("%s", caution)
     inputs = [*inputs_of(map_), *filter(None, (options["overlay"],))]
     target = check_output(output, overwrite=overwrite, inputs=inputs)
     if layout == "paper":

@@ -79,6 +79,8 @@ def zones(
     from pixelwise.zonal.summary import summarize
     from pixelwise.zonal.table import SUFFIXES, check_table, inputs_of_zones
 
+    if is_vector(str(map_path)):
+        raise click.UsageError(f"MAP comes before ZONES: pixelwise zones {polygons} {map_path} -o {output}")
     if series is None and (series_csv is not None or method is not None):
         raise click.UsageError(f"--{'method' if series_csv is None else 'series-csv'} needs --series")
     check_table(output, overwrite=overwrite, shapes=is_vector(polygons))

@@ -12,6 +12,7 @@ from pixelwise.maps.info import headline_of
 from pixelwise.maps.map import Map
 from pixelwise.methods import METHODS
 from pixelwise.methods.description import describe
+from pixelwise.pictures.agreement import disagreements
 from pixelwise.pictures.captions import layers_of, period
 from pixelwise.pictures.numbers import THIN, percent, square_kilometres
 from pixelwise.pictures.quantities import quantity
@@ -98,6 +99,8 @@ def paragraph_of(map_: Map, band: Band, tally: Tally, adjusted: AdjustedTally | 
     if adjusted is not None:
         rate = f"{adjusted.request.q:g} (procedure of {adjusted.reference})"
         text += f" At a false discovery rate of {rate}, {_found(adjusted.tally, band, whole, again=True)}."
+    if band == map_.bands[0]:
+        text += "".join(f" {caution[:1].upper()}{caution[1:]}." for caution in disagreements(map_))
     return text
 
 
