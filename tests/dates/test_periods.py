@@ -206,7 +206,7 @@ def scenes(first, last="09-20"):
     return axis_of(days)
 
 
-@pytest.mark.parametrize(("first", "dropped"), [("05-12", 0), ("05-20", 0), ("05-21", 1), ("07-30", 1)])
+@pytest.mark.parametrize(("first", "dropped"), [("05-12", 0), ("05-20", 0), ("05-28", 0), ("05-29", 1), ("07-30", 1)])
 def test_first_year_is_compared_with_the_other_years(first, dropped):
     periods = make_periods(scenes(first), season="05-01..09-30")
     assert [one.label for one in periods.dropped] == ["2001"] * dropped
@@ -216,6 +216,15 @@ def test_first_year_is_compared_with_the_other_years(first, dropped):
 def test_last_year_is_compared_with_the_other_years(last, dropped):
     periods = make_periods(scenes("05-05", last), season="05-01..09-30")
     assert [one.label for one in periods.dropped] == ["2005"] * dropped
+
+
+@pytest.mark.parametrize("first", ["03-13", "03-15", "03-17", "04-10"])
+def test_a_leap_day_or_another_orbit_makes_no_year_incomplete(first):
+    days = [f"{year}-{day}" for year in range(2000, 2009) for day in ("03-15", "05-15", "07-15", "09-15")]
+    days[0] = f"2000-{first}"
+    assert make_periods(axis_of(days)).dropped == ()
+    # The first of four is missing.
+    assert [one.label for one in make_periods(axis_of(days[1:])).dropped] == ["2000"]
 
 
 def test_late_start_within_the_usual_gap_is_complete():

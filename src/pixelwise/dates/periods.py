@@ -28,6 +28,10 @@ SEASONS: Final = ("DJF", "MAM", "JJA", "SON")
 #: than the usual gap with nothing missing.
 CALENDAR_SLACK: Final = 1.1
 
+#: Where a layer is missing, the next one comes about a gap later than usual; less than half a gap is the leap day, or
+#: another orbit.
+LATER: Final = 0.5
+
 #: A period is incomplete if it covers less than half of what a typical one covers, wherever it lies, and a third of it
 #: is bare in one piece: a few scenes spread over a year find its maximum, as many in its winter do not.
 LEAST_COVER: Final = 0.5
@@ -217,7 +221,7 @@ def make_periods(axis: TimeAxis, every: Every = "year", season: str | None = Non
       the period is bare in one piece, and a typical period has 3 layers. If more than a third of the periods are
       like this, none is typical, and all are kept.
     - the first, if its first layer comes later after its start than in all periods between first and last, or than is
-      usual, and later than the median gap between layers; the last likewise.
+      usual, by more than half the median gap between layers, and later than that gap; the last likewise.
 
     Others that cover less than 92.5 % of what a typical one covers, if that is unusual and 7.5 % of the period is bare
     in one piece, or less than half in any case, are kept and listed in `Periods.short`.
@@ -417,7 +421,7 @@ def _find_incomplete(
         # A single short year between must not make every end look usual.
         others = missing[1:-1][~lacking[1:-1]]
         most = min(float(others.max()), _ordinary(others)[1]) if others.size else -np.inf
-        if missing[end] > max(CALENDAR_SLACK * gap, most):
+        if missing[end] > max(CALENDAR_SLACK * gap, most + LATER * gap):
             compared = ""
             if others.size:
                 beyond = missing[end] > others.max()
