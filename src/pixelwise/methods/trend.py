@@ -55,7 +55,11 @@ BANDS = (
         kind="change",
         pvalue="pvalue",
     ),
-    Band("pvalue", "Two-sided p-value of no trend, with the effective sample size (Santer et al. 2000)", kind="test"),
+    Band(
+        "pvalue",
+        "Two-sided p-value of the least-squares line, with the effective sample size (Santer et al. 2000)",
+        kind="test",
+    ),
     Band("pvalue_ols", "The same as if all residuals were independent", kind="test"),
     Band("pvalue_mk", "Two-sided Mann-Kendall p-value, with the effective sample size", kind="test"),
     Band("r1", "Lag-1 correlation of the noise", kind="correlation"),
