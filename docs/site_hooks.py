@@ -36,7 +36,8 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Drop the dash of what has no description in a list of parameters, results or errors."""
+    """Load pictures when they come into view; drop the dash of what has no description in a list of parameters."""
+    html = html.replace("<img ", '<img loading="lazy" ')
     return re.sub(r"\s+\u2013\s*(<div class=\"doc-md-description\">\s*</div>\s*)?(?=</li>)", "", html)
 
 

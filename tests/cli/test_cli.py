@@ -667,7 +667,10 @@ def test_mistakes_in_the_input(home: Path, prepare: Callable[[Path], None], part
         (["ols", "stack", "-o", "stack/ndvi_2001.tif"], "stack/ndvi_2001.tif: is one of the inputs; choose another"),
         (["ols", "stack", "-o", "stack/ndvi_2001.tif", "--overwrite"], "stack/ndvi_2001.tif: is one of the inputs"),
         (["ols", "stack", "-o", "link.tif", "--overwrite"], "link.tif: is one of the inputs; choose another output"),
-        (["ols", "vrt", "-o", "stack/ndvi_2001.tif", "--overwrite"], "stack/ndvi_2001.tif: is one of the inputs"),
+        (
+            ["ols", "vrt", "-o", "stack/ndvi_2001.tif", "--overwrite"],
+            "stack/ndvi_2001.tif: is not a pixelwise map, and only",
+        ),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )

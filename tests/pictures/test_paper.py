@@ -135,7 +135,10 @@ def test_fonts_are_embedded_as_outlines_that_journals_take(tmp_path: Path) -> No
     assert b"/CIDFontType2" in text or b"/TrueType" in text
 
 
-@pytest.mark.parametrize("width", [None, 85, 100, 120, 140])
+LONG = [pytest.param(width, marks=pytest.mark.long) for width in (100, 120, 140)]
+
+
+@pytest.mark.parametrize("width", [None, 85, *LONG])
 def test_nothing_overlaps_or_is_cut_off(width: float | None) -> None:
     inches = None if width is None else width / 25.4
     maps = (whole_map(), trend_map(10, 60), trend_map(60, 10))

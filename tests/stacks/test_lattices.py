@@ -128,7 +128,7 @@ def test_what_does_not_share_a_lattice_is_named(scenes: Path) -> None:
     text = refusal_of(scenes, extent="union")
     assert f"the rasters have pixels that are not aligned; 1 differs from {scenes / 'ndvi_2001.tif'}:" in text
     assert f"{odd}: " in text
-    assert "--align FILE --resampling" in text
+    assert "--align EPSG:32617,30 (CRS and pixel size) or --align FILE, and --resampling" in text
     odd.unlink()
     assert "their pixels are aligned: choose the area to cover with --extent union|" in refusal_of(scenes)
 

@@ -138,7 +138,8 @@ def test_the_command_line(files: tuple[Path, Path, Any], tmp_path: Path) -> None
     assert run("composite", folder, "-o", layers, "--region", region, "--quiet").exit_code == 0
     values = read_all(pw.open_stack(layers))
     np.testing.assert_array_equal(values, np.where(inside, read_all(pw.open_stack(folder)), np.nan))
-    assert "output" in run("composite", folder, "-o", cover, "--overwrite", "--where", f"{cover}=1").output
+    refused = run("composite", folder, "-o", cover, "--overwrite", "--where", f"{cover}=1").output
+    assert f"{cover}: is not a pixelwise map, and only maps are replaced" in refused
 
 
 def test_a_changed_raster_stops_the_job_and_another_region_is_another_job(

@@ -110,6 +110,7 @@ class Dying:
         return np.arange(3.0)[:, None, None] + np.full((3, block.height, block.width), block.col, dtype=float)
 
 
+@pytest.mark.long
 def test_a_task_that_is_done_forgives_the_deaths_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

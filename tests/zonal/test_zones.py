@@ -820,6 +820,7 @@ def test_alaska(tmp_path: Path) -> None:
     assert np.nansum(table["tested_km2"]) == pytest.approx(areas[np.isfinite(pvalue)].sum(), rel=1e-6)
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One polygon over 4 million pixels, in blocks of 128 x 128: far less than a band of 16 MB is held."""
     size = 2000

@@ -134,7 +134,7 @@ def show_making(report: dict[str, Any]) -> None:
         )
     if aligned:
         emit(
-            f"aligned   {aligned['files']} of {aligned['of']} files to {aligned['lattice']}, {aligned['resampling']}",
+            f"aligned   {aligned['files']} of {aligned['of']} files to {aligned['to']}, {aligned['resampling']}",
             lines=False,
         )
     for text in words_of_alpha(report.get("alpha", [])):

@@ -55,7 +55,7 @@ def words_of_alignment(stack: FileStack) -> str:
     from pixelwise.opening.scene_counts import scenes_of
 
     found = describe_alignment(scenes_of(stack))
-    return "" if found is None else "{files} of {of} files resampled to {lattice}, {resampling}".format(**found)
+    return "" if found is None else "{files} of {of} files resampled to {to}, {resampling}".format(**found)
 
 
 def describe_gains(stack: RasterStack) -> dict[str, Any] | None:
@@ -74,7 +74,7 @@ def describe_alignment(stack: RasterStack) -> dict[str, Any] | None:
     return {
         "files": len(warped),
         "of": len(stack.paths),
-        "lattice": stack.spec.align,
+        "to": stack.spec.align,
         "resampling": stack.spec.resampling,
     }
 

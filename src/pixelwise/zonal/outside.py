@@ -16,6 +16,9 @@ __all__ = ["warn_of_outside"]
 
 log = logging.getLogger(__name__)
 
+#: Polygons that were drawn along the edge of a map pass it by a fraction of a pixel.
+NEARLY_ALL = 0.995
+
 
 def warn_of_outside(zones: Zones) -> None:
     """Warn of zones that are outside the map, so that they have no values, and of those that it covers in part.
@@ -27,7 +30,7 @@ def warn_of_outside(zones: Zones) -> None:
     """
     covered = zones.covered
     outside = np.flatnonzero(covered == 0)
-    partly = np.flatnonzero((covered > 0) & (covered < 1))
+    partly = np.flatnonzero((covered > 0) & (covered < NEARLY_ALL))
     partly = partly[np.argsort(covered[partly], kind="stable")]
     said = []
     if outside.size:
@@ -49,10 +52,9 @@ def _have(zones: NDArray[np.int64]) -> str:
 
 
 def _share(covered: float) -> str:
-    """Return a share in percent, never rounded to none or all."""
-    percent = 100 * covered
-    digits = 0 if 1 <= percent < 99.5 else 2
-    return f"{min(max(percent, 0.01), 99.99):.{digits}f} %"
+    """Return a share in percent, never rounded to none."""
+    percent = max(100 * covered, 0.01)
+    return f"{percent:.{0 if percent >= 1 else 2}f} %"
 
 
 def _listed(names: Sequence[str]) -> str:
