@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from support.browsers import browser_window
 
 #: WCAG 2 AA for text of the usual size.
 CONTRAST = 4.5
@@ -95,14 +94,8 @@ def address(site: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def window() -> Iterator[Any]:
     """A browser."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        window = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with browser_window() as window:
         yield window
-        window.close()
 
 
 def opened(window: Any, width: int = 1280, scheme: str = "light") -> Any:

@@ -33,13 +33,12 @@ from pixelwise.report.page import page_of, pvalue_histogram
 from pixelwise.report.paragraph import citations, paragraph_of
 from pixelwise.report.samples import Sample, chosen_pixels
 from pixelwise.stacks.fits import chart_of
+from support.browsers import browser_window
 from support.drawn import PVALUE, RVALUE, SLOPE, make_map
 from support.rasters import random_series
 from support.scene_files import write_scenes
 
 bokeh = pytest.importorskip("bokeh")
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 NAN = np.nan
 
@@ -75,19 +74,13 @@ def text_of(html: str) -> str:
 @pytest.fixture
 def browser() -> Iterator[Any]:
     """A page of a browser without a network, that notes every request, message and error."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        window = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with browser_window() as window:
         page = window.new_context(offline=True, viewport={"width": 1200, "height": 900}).new_page()
         page.seen = []
         page.on("request", lambda request: page.seen.append(request.url))
         page.on("pageerror", lambda error: page.seen.append(f"error: {error}"))
         page.on("dialog", lambda dialog: page.seen.append(f"dialog: {dialog.message}"))
         yield page
-        window.close()
 
 
 def opened(page: Any, html: str, path: Path) -> Any:
