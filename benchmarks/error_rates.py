@@ -18,6 +18,8 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import Method
 from pixelwise.methods import harmonic, mann_kendall, ols, robust, seasonal_kendall, theil_sen, trend
 
+DAY = np.timedelta64(1, "D")
+MONTH = np.timedelta64(1, "M")
 SERIES, LEVEL = 20_000, 0.05
 PAGE = Path(__file__).parent.parent / "docs" / "methods.md"
 
@@ -236,7 +238,7 @@ def harmonics(results: dict[str, Any]) -> Iterator[str]:
     """Yield the tables of season and trend."""
     rows = []
     for years, gaps in ((5, 0.0), (10, 0.0), (10, 0.3), (20, 0.0)):
-        days = [np.datetime64(f"{2000 + y}-01-01") + 16 * k for y in range(years) for k in range(23)]
+        days = [np.datetime64(f"{2000 + y}-01-01") + 16 * k * DAY for y in range(years) for k in range(23)]
         axis = TimeAxis.from_times(np.array(days))
         season = 2 * np.cos(2 * np.pi * (axis.years - 0.4))[:, None]
         for phi in (0.0, 0.3, 0.5, 0.7):
@@ -271,7 +273,7 @@ def irregular_axis(rng: np.random.Generator, visits: str, years: int) -> TimeAxi
     starts, step, lost, jitter = IRREGULAR[visits]
     days = np.sort(np.concatenate([np.arange(start, 365.25 * years, step) for start in starts])).astype(np.int64)
     days = days[rng.random(len(days)) >= lost]
-    return TimeAxis.from_times(np.datetime64("2000-01-01") + days + rng.integers(0, jitter + 1, len(days)))
+    return TimeAxis.from_times(np.datetime64("2000-01-01") + (days + rng.integers(0, jitter + 1, len(days))) * DAY)
 
 
 def fading(rng: np.random.Generator, axis: TimeAxis, memory: float) -> Floats:
@@ -323,7 +325,7 @@ def seasonal_tests(results: dict[str, Any]) -> Iterator[str]:
     """Yield the tables of tests within seasons, and without them."""
     rows = []
     for years in (10, 20):
-        months = np.datetime64("2000-01") + np.arange(12 * years)
+        months = np.datetime64("2000-01") + np.arange(12 * years) * MONTH
         axis = TimeAxis.from_times(months.astype("datetime64[D]"))
         season = 2 * np.cos(2 * np.pi * (np.arange(len(axis)) - 5) / 12)[:, None]
         for phi in (0.0, 0.3, 0.6):
@@ -343,7 +345,7 @@ def deseasonalised(results: dict[str, Any]) -> Iterator[str]:
     """Yield the table of series without their seasons."""
     rows = []
     for years in (3, 5, 10):
-        axis = TimeAxis.from_times((np.datetime64("2000-01") + np.arange(12 * years)).astype("datetime64[D]"))
+        axis = TimeAxis.from_times((np.datetime64("2000-01") + np.arange(12 * years) * MONTH).astype("datetime64[D]"))
         season = 2 * np.cos(2 * np.pi * (axis.years - 0.4))[:, None]
         for gaps in (0.0, 0.5, 0.7, 0.85):
             rng = np.random.default_rng(1)

@@ -35,6 +35,7 @@ from pixelwise.methods import (
     wls,
 )
 
+MONTH = np.timedelta64(1, "M")
 ROUNDS, GAPS = 7, 0.1
 #: Values of a block: what a job hands to a kernel at once is of this order.
 VALUES = 21 * 64 * 1024
@@ -128,7 +129,7 @@ def task(case: Case) -> tuple[Callable[[], object], int]:
     """Return what is timed, and how many pixels it computes."""
     method = case.make()
     if case.monthly:
-        months = np.datetime64("1840-01") + np.arange(case.layers)
+        months = np.datetime64("1840-01") + np.arange(case.layers) * MONTH
         axis = TimeAxis.from_times(months.astype("datetime64[D]"))
     else:
         axis = TimeAxis.from_times(1995 + np.arange(case.layers))

@@ -15,6 +15,7 @@ from pixelwise.dates.axis import Step, TimeAxis
 from pixelwise.dates.names import read_names
 from pixelwise.dates.periods import Incomplete, Periods, Season, make_periods
 from pixelwise.errors import InputError, ParameterError
+from support.dates import DAY, MONTH
 
 
 def axis_of(dates, precision="day"):
@@ -23,16 +24,16 @@ def axis_of(dates, precision="day"):
 
 
 def daily(first, last, step=1):
-    return axis_of(np.arange(np.datetime64(first), np.datetime64(last) + 1, step).tolist())
+    return axis_of(np.arange(np.datetime64(first), np.datetime64(last) + DAY, step * DAY).tolist())
 
 
 def half_monthly(first, last):
-    days = np.arange(np.datetime64(first), np.datetime64(last) + 1).tolist()
+    days = np.arange(np.datetime64(first), np.datetime64(last) + DAY).tolist()
     return axis_of([day for day in days if day.day in (1, 16)])
 
 
 def monthly(first, last, precision="day"):
-    months = np.arange(np.datetime64(first, "M"), np.datetime64(last, "M") + 1)
+    months = np.arange(np.datetime64(first, "M"), np.datetime64(last, "M") + MONTH)
     return axis_of(months.astype("datetime64[D]").tolist(), precision)
 
 
@@ -228,8 +229,8 @@ def test_a_leap_day_or_another_orbit_makes_no_year_incomplete(first):
 
 
 def test_late_start_within_the_usual_gap_is_complete():
-    days = [np.datetime64("2001-01-14") + 16 * i for i in range(22)]
-    later = [np.datetime64(f"{year}-01-01") + 16 * i for year in (2002, 2003) for i in range(23)]
+    days = [np.datetime64("2001-01-14") + 16 * i * DAY for i in range(22)]
+    later = [np.datetime64(f"{year}-01-01") + 16 * i * DAY for year in (2002, 2003) for i in range(23)]
     assert make_periods(axis_of([*days, *later])).dropped == ()
     shifted = [day + 6 for day in days]
     assert [one.label for one in make_periods(axis_of([*shifted, *later])).dropped] == ["2001"]
@@ -250,7 +251,7 @@ def test_two_periods_are_compared_with_the_usual_gap():
 
 
 def test_layers_of_one_day_are_no_gap():
-    days = [np.datetime64(f"{year}-01-09") + 16 * i for year in (2001, 2002) for i in range(23)]
+    days = [np.datetime64(f"{year}-01-09") + 16 * i * DAY for year in (2001, 2002) for i in range(23)]
     assert make_periods(axis_of(np.repeat(days, 3))).dropped == ()
 
 
@@ -450,7 +451,7 @@ def test_months_cannot_be_divided():
     assert "cuts a month in two" in refusal(axis, season="05-15..09-30")
     assert "cuts a month in two" in refusal(axis, season="05-01..09-29")
     assert len(make_periods(axis, season="05-01..09-30")) == 4
-    ends = axis_of((axis.dates.astype("datetime64[M]") + 1).astype("datetime64[D]") - 1, "month")
+    ends = axis_of((axis.dates.astype("datetime64[M]") + MONTH).astype("datetime64[D]") - DAY, "month")
     assert [len(one) for one in make_periods(ends, season="12-01..02-28").members] == [3, 3, 3]
 
 

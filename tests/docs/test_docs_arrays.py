@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from support.arrays import cube, month_starts, write_netcdf, write_zarr
+from support.dates import MONTH
 from support.pages import run_sessions, samples
 from support.places import ROOT
 
@@ -46,9 +47,9 @@ SINCE = "days since 2010-01-01"
 
 
 def _months_of_2010() -> Any:
-    return ((np.datetime64("2010-01") + np.arange(120)).astype("datetime64[D]") - np.datetime64("2010-01-01")).astype(
-        int
-    )
+    return (
+        (np.datetime64("2010-01") + np.arange(120) * MONTH).astype("datetime64[D]") - np.datetime64("2010-01-01")
+    ).astype(int)
 
 
 def _on_the_globe(data: xr.Dataset) -> xr.Dataset:

@@ -22,6 +22,7 @@ from pixelwise.bands import Status
 from pixelwise.cli import main
 from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import Method
+from support.dates import MONTH
 from support.pages import samples
 from support.places import ROOT
 from support.rasters import random_series, write_raster
@@ -171,7 +172,7 @@ def test_pymannkendall(values: Any) -> None:
 
 def test_seasons_of_others() -> None:
     values = np.random.default_rng(5).normal(size=120).cumsum().round(1)
-    months = (np.datetime64("2000-01") + np.arange(120)).astype("datetime64[D]")
+    months = (np.datetime64("2000-01") + np.arange(120) * MONTH).astype("datetime64[D]")
     found = of(pw.methods.seasonal_kendall(), months, values)
     theirs = scipy.stats.mstats.kendalltau_seasonal(values.reshape(10, 12))
     assert found["pvalue_independent"] == pytest.approx(theirs["global p-value (indep)"])

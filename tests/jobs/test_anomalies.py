@@ -21,6 +21,7 @@ from pixelwise.jobs.climatology import BasePeriod, Climatology
 from pixelwise.maps.tag import TAG, decode_provenance
 from pixelwise.verify.compare import verify
 from support.command_line import run
+from support.dates import DAY, MONTH
 from support.places import SHARED
 from support.rasters import MakeStack, pixels_in, random_series
 
@@ -138,9 +139,9 @@ def test_scenes_of_tura(out: Path, caplog: pytest.LogCaptureFixture) -> None:
         ([f"{y}-{m:02}-{d:02}" for y in (2000, 2001) for m in range(1, 13) for d in (1, 16)], "half-month", 24),
         ([f"{y}-{m:02}-{d:02}" for y in (2000, 2001) for m in range(1, 13) for d in (1, 11, 21)], "dekad", 36),
         ([f"{y}-{m:02}-{d:02}" for y in (2000, 2001) for m in range(1, 13) for d in range(1, 30, 5)], "pentad", 72),
-        ([np.datetime64(f"{y}-01-01") + 16 * k for y in (2000, 2001) for k in range(23)], "16-day period", 23),
-        ([np.datetime64(f"{y}-01-01") + 8 * k for y in (2000, 2001) for k in range(46)], "8-day period", 46),
-        ([np.datetime64(f"{y}-01-01") + 7 * k for y in (2000, 2001) for k in range(52)], "week", 52),
+        ([np.datetime64(f"{y}-01-01") + 16 * k * DAY for y in (2000, 2001) for k in range(23)], "16-day period", 23),
+        ([np.datetime64(f"{y}-01-01") + 8 * k * DAY for y in (2000, 2001) for k in range(46)], "8-day period", 46),
+        ([np.datetime64(f"{y}-01-01") + 7 * k * DAY for y in (2000, 2001) for k in range(52)], "week", 52),
         (pd.date_range("2001-01-01", "2008-12-31", freq="W-MON"), "week", 52),
         (pd.date_range("2001-01-01", "2008-12-31", freq="D"), "calendar day", 366),
         (pd.date_range("2001-01-01", "2001-12-31", freq="16D")[[0, 1, 4, 5, 9, 12]], "16-day period", 6),
@@ -194,7 +195,7 @@ def test_29_february_moves_no_other_day() -> None:
 
 # ------------------------------------------------------------------------------------------------ numbers
 
-MONTHS = TimeAxis.from_times(np.datetime64("2000-03") + np.arange(90))
+MONTHS = TimeAxis.from_times(np.datetime64("2000-03") + np.arange(90) * MONTH)
 
 
 @given(
@@ -234,7 +235,7 @@ def test_equal_values_differ_by_nothing() -> None:
 @pytest.fixture
 def months(make_stack: MakeStack) -> pw.RasterStack:
     """Twelve years of months with gaps."""
-    dates = np.datetime64("2000-01") + np.arange(144)
+    dates = np.datetime64("2000-01") + np.arange(144) * MONTH
     values = random_series((144, 20, 30), seed=3)
     values[:, 0, :4] = np.nan
     values[:130, 1, :4] = np.nan

@@ -19,6 +19,7 @@ from pixelwise.method import Method
 from pixelwise.methods import METHODS
 from pixelwise.verify.compare import verify
 from support.command_line import run
+from support.dates import MONTH
 from support.limits import set_limits
 from support.rasters import MakeStack, pixels_in, write_raster
 from support.stopping import hidden
@@ -43,7 +44,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def months(make_stack: MakeStack) -> pw.RasterStack:
     """Five years of months with a season and a trend, and gaps."""
-    dates = np.datetime64("2010-01") + np.arange(60)
+    dates = np.datetime64("2010-01") + np.arange(60) * MONTH
     times = 2010 + np.arange(60) / 12
     random = np.random.default_rng(5)
     season = np.cos(2 * np.pi * (times - 0.4))[:, None, None]

@@ -16,11 +16,12 @@ from pixelwise.errors import ParameterError
 from pixelwise.methods import get, harmonic
 from pixelwise.methods.harmonic import HarmonicRegression
 from support.compiled import compiled_only
+from support.dates import DAY
 from support.oracles import BY_SIMULATION, harmonic_oracle
 
-DAYS = np.array([np.datetime64(f"{2000 + y}-01-01") + 16 * k for y in range(4) for k in range(23)])
+DAYS = np.array([np.datetime64(f"{2000 + y}-01-01") + 16 * k * DAY for y in range(4) for k in range(23)])
 AXIS = TimeAxis.from_times(DAYS)
-IRREGULAR = TimeAxis.from_times(np.datetime64("2003-02-01") + np.cumsum([3, 8, 40, 5, 7, 11] * 12))
+IRREGULAR = TimeAxis.from_times(np.datetime64("2003-02-01") + np.cumsum([3, 8, 40, 5, 7, 11] * 12) * DAY)
 
 
 def seasonal(rng, axis, pixels, gaps=0.2, offset=0.0, digits=None):
@@ -72,7 +73,7 @@ def test_equals_least_squares(axis, harmonics, gaps):
 )
 def test_any_series(layers, step, gaps, digits, seed):
     rng = np.random.default_rng(seed)
-    axis = TimeAxis.from_times(np.datetime64("1999-05-01") + np.cumsum(rng.integers(step // 2, step, layers)))
+    axis = TimeAxis.from_times(np.datetime64("1999-05-01") + np.cumsum(rng.integers(step // 2, step, layers)) * DAY)
     values = seasonal(rng, axis, 20, gaps, digits=digits)
     fit = harmonic()(values, axis)
     assert (fit["n"] == (~np.isnan(values)).sum(axis=0)).all()
@@ -171,7 +172,7 @@ def fading_noise(rng, axis, memory, pixels):
 def landsat(seed, years, lost=0.6):
     days = np.arange(0, 365.25 * years, 16).astype(int)
     rng = np.random.default_rng(seed)
-    return TimeAxis.from_times(np.datetime64("2000-01-05") + days[rng.random(len(days)) >= lost])
+    return TimeAxis.from_times(np.datetime64("2000-01-05") + days[rng.random(len(days)) >= lost] * DAY)
 
 
 def season_and_line(axis):
@@ -253,7 +254,7 @@ def test_memory_is_no_trend(axis, memory, least_of_ols):
 
 def test_sparse_layers_on_the_calendar_are_judged_by_distance():
     """Of 23 layers a year a fifth is there: the axis is regular, but few neighbours are one step apart."""
-    days = np.array([np.datetime64(f"{2000 + y}-01-01") + 16 * k for y in range(20) for k in range(23)])
+    days = np.array([np.datetime64(f"{2000 + y}-01-01") + 16 * k * DAY for y in range(20) for k in range(23)])
     axis = TimeAxis.from_times(days[np.random.default_rng(4).random(len(days)) < 0.2])
     assert axis.index is not None
     assert harmonic().bind(axis, None, {}).memory is not None
@@ -381,7 +382,7 @@ def test_min_obs_follows_the_number_of_coefficients():
     ("dates", "method"),
     [
         (np.arange(1990, 2020), harmonic()),
-        (np.arange("1990", "2020", dtype="datetime64[Y]").astype("datetime64[D]") + 200, harmonic()),
+        (np.arange("1990", "2020", dtype="datetime64[Y]").astype("datetime64[D]") + 200 * DAY, harmonic()),
         (2000 + np.arange(40) / 4, harmonic(harmonics=2)),
     ],
     ids=["whole years", "one day of the year", "two harmonics of quarters"],

@@ -20,6 +20,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.methods import correlation, mann_kendall
 from pixelwise.methods.mann_kendall import EXACT, exact_pvalues
 from support.compiled import PLAIN, compiled_only
+from support.dates import DAY
 from support.real_stacks import CASES
 
 Shared = Callable[[str], Path]
@@ -67,7 +68,7 @@ def test_equal_dates_and_values_are_ties(seed: int, n: int, levels: int, gaps: f
     rng = np.random.default_rng(seed)
     values = rng.integers(0, levels + 1, (n, 3)).astype(np.float32)
     values[rng.random(values.shape) < gaps] = np.nan
-    axis = TimeAxis.from_times(np.datetime64("2000-01-01") + np.sort(rng.integers(0, span, n)))
+    axis = TimeAxis.from_times(np.datetime64("2000-01-01") + np.sort(rng.integers(0, span, n)) * DAY)
     fit = mann_kendall()(values, axis)
     for p in np.flatnonzero(fit["status"] == 0):
         valid = ~np.isnan(values[:, p])

@@ -18,6 +18,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.method import BoundMethod
 from pixelwise.methods import METHODS, binding, get
 from support.compiled import compiled_only
+from support.dates import DAY
 from support.oracles import BY_SIMULATION, CASES, ONE_PER_MONTH, ORACLES
 from support.places import SHARED
 
@@ -26,7 +27,7 @@ pytestmark = compiled_only
 TURA = SHARED / "tura_landsat" / "geotiff"
 AXIS = TimeAxis.from_times(np.arange("1995-05-17", "2016-05-17", np.timedelta64(365, "D"), dtype="datetime64[D]"))
 # As many dates, but five a year: nobody can tell a season from a trend by one date a year.
-SEASONS = TimeAxis.from_times(np.datetime64("1995-05-17") + 73 * np.arange(22))
+SEASONS = TimeAxis.from_times(np.datetime64("1995-05-17") + 73 * np.arange(22) * DAY)
 LAYERS = len(AXIS)
 
 every_factory = pytest.mark.parametrize("factory", METHODS, ids=lambda factory: factory.__name__)

@@ -21,6 +21,7 @@ from pixelwise.dates.slots import seasons_of
 from pixelwise.kernels.pvalues import chi_square_tail
 from pixelwise.methods import mann_kendall, seasonal_kendall, theil_sen
 from support.compiled import PLAIN, compiled_only
+from support.dates import DAY, MONTH
 from support.rasters import MakeStack
 
 MONTHS = TimeAxis.from_times(np.arange("2000-01", "2012-01", dtype="datetime64[M]").astype("datetime64[D]"))
@@ -188,15 +189,15 @@ def test_chi_square(df: int) -> None:
 
 
 DATES = {
-    "month": (np.arange("2000-01", "2002-01", dtype="M8[M]").astype("M8[D]") + 14, 12),
+    "month": (np.arange("2000-01", "2002-01", dtype="M8[M]").astype("M8[D]") + 14 * DAY, 12),
     "quarter": (np.array([f"{y}-{m:02}-15" for y in (2000, 2001) for m in (2, 5, 8, 11)], "M8[D]"), 4),
     24: (np.array([f"{y}-{m:02}-{d:02}" for y in (2000, 2001) for m in range(1, 13) for d in (1, 16)], "M8[D]"), 24),
     36: (
         np.array([f"{y}-{m:02}-{d}" for y in (2000, 2001) for m in range(1, 13) for d in ("01", "11", "21")], "M8[D]"),
         36,
     ),
-    23: (np.array([np.datetime64(f"{y}-01-01") + 16 * k for y in (2000, 2001) for k in range(23)]), 23),
-    46: (np.array([np.datetime64(f"{y}-01-01") + 8 * k for y in (2000, 2001) for k in range(46)]), 46),
+    23: (np.array([np.datetime64(f"{y}-01-01") + 16 * k * DAY for y in (2000, 2001) for k in range(23)]), 23),
+    46: (np.array([np.datetime64(f"{y}-01-01") + 8 * k * DAY for y in (2000, 2001) for k in range(46)]), 46),
     2: (halves((2000, 2001)), 2),
 }
 
@@ -287,7 +288,7 @@ def test_levels_of_seasons_are_taken_off(season: Any, gaps: float) -> None:
 @compiled_only
 @pytest.mark.parametrize(("years", "gaps"), [(3, 0.0), (3, 0.5), (5, 0.7), (10, 0.3), (10, 0.85)])
 def test_seasons_take_nothing_of_the_trend(years: int, gaps: float) -> None:
-    axis = TimeAxis.from_times((np.datetime64("2001-01") + np.arange(12 * years)).astype("datetime64[D]"))
+    axis = TimeAxis.from_times((np.datetime64("2001-01") + np.arange(12 * years) * MONTH).astype("datetime64[D]"))
     rng = np.random.default_rng(years)
     noise = rng.normal(size=(len(axis), 3000)) + 3 * np.cos(2 * np.pi * axis.years)[:, None]
     noise[rng.random(noise.shape) < gaps] = np.nan

@@ -18,6 +18,7 @@ from pixelwise.dates.axis import TimeAxis
 from pixelwise.kernels.theil_sen import WIDTH
 from pixelwise.methods import siegel, theil_sen
 from support.compiled import PLAIN, compiled_only
+from support.dates import DAY
 
 THEIL_SEN = sys.modules["pixelwise.methods.theil_sen"]
 SHORT = THEIL_SEN.SHORT
@@ -27,7 +28,7 @@ BANDS = ("slope", "intercept", "low_slope", "high_slope")
 
 def days(rng: Any, n: int, span: int) -> TimeAxis:
     """Return `n` days of `span`, some of them equal."""
-    return TimeAxis.from_times(np.datetime64("1985-01-03") + np.sort(rng.integers(0, span, n)))
+    return TimeAxis.from_times(np.datetime64("1985-01-03") + np.sort(rng.integers(0, span, n)) * DAY)
 
 
 def assert_like_scipy(values: Any, axis: TimeAxis, level: float = 0.95, **options: Any) -> None:

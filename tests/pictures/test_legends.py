@@ -15,6 +15,7 @@ from pixelwise.bands import Status
 from pixelwise.choices import BandKind, ClassKind
 from pixelwise.pictures.choosing import scheme_of
 from pixelwise.pictures.picture import plot_map
+from support.dates import DAY
 from support.drawn import (
     COUNT,
     MINUS,
@@ -212,7 +213,9 @@ def test_days_of_the_year_are_months_in_the_order_of_a_calendar() -> None:
 def test_starts_of_months_are_those_of_a_usual_year() -> None:
     every = np.arange(1.0, 366)[None]
     figure = plot_map(make_map((pw.Band("peak_1", kind="day of year"),), every))
-    months = [str((np.datetime64("2001-01-01") + int(day) - 1).astype(object).strftime("%B")) for day in every[0]]
+    months = [
+        str((np.datetime64("2001-01-01") + (int(day) - 1) * DAY).astype(object).strftime("%B")) for day in every[0]
+    ]
     assert names_of_pixels(figure) == [months]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from rasterio.crs import CRS
 
+from support.dates import MONTH
 from support.rasters import PROFILE
 
 WKT = CRS.from_string(PROFILE["crs"]).to_wkt()
@@ -20,7 +21,7 @@ UNITS = "days since 2001-01-01"
 
 def month_starts(count: int) -> Any:
     """Return (time,) days from 2001-01-01 to the first of each month."""
-    months = (np.datetime64("2001-01") + np.arange(count)).astype("datetime64[D]")
+    months = (np.datetime64("2001-01") + np.arange(count) * MONTH).astype("datetime64[D]")
     return (months - np.datetime64("2001-01-01")).astype(np.int64)
 
 

@@ -37,6 +37,7 @@ from pixelwise.maps.tag import decode_provenance
 from pixelwise.method import select_bands
 from pixelwise.methods.lookup import as_method
 from pixelwise.stacks.sampling import sample_pixels
+from support.dates import DAY
 from support.halo import BoundBoxMean, BoxMean, box_mean
 from support.limits import set_limits
 from support.rasters import PROFILE, random_series, write_raster
@@ -250,7 +251,7 @@ def test_a_thousand_files_on_a_limit_of_512(tmp_path: Path) -> None:
         write_raster(tmp_path / f"source_{index}.tif", layer)
     (tmp_path / "stack").mkdir()
     for day in range(1000):
-        date = (np.datetime64("2000-01-01") + day).item()
+        date = (np.datetime64("2000-01-01") + day * DAY).item()
         os.link(tmp_path / f"source_{day % 20}.tif", tmp_path / "stack" / f"ndvi_{date:%Y-%m-%d}.tif")
     code = (
         "import resource, sys, numpy as np, pixelwise as pw\n"
