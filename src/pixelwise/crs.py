@@ -21,6 +21,8 @@ __all__ = ["crs_name", "crs_named", "crs_remedy", "meant_code", "points_in", "sa
 
 #: What names a CRS; anything else might be the name of a file or an address, which GDAL would open.
 DEFINITIONS = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*:[A-Za-z0-9_.]+|\+proj=[^\0/]+|[A-Z_]{6,}\[.+\]", re.DOTALL)
+#: What PROJ and GDAL call a CRS that has no name.
+UNNAMED = ("", "unknown", "unnamed", "undefined")
 #: No definition is longer.
 LONGEST_DEFINITION = 20_000
 
@@ -55,11 +57,18 @@ def points_in(
 
 
 def crs_name(crs: CRS | None) -> str:
-    """Return a short name of a coordinate reference system."""
+    """Return a short name of a coordinate reference system: its code, its own name, else its PROJ string."""
     if crs is None:
         return "no CRS"
     text: str = crs.to_string()
-    return text if len(text) <= 40 else text.split('"')[1] if '"' in text else text[:40]
+    if len(text) <= 40:
+        return text
+    name = text.split('"')[1] if '"' in text else ""
+    if name.lower() not in UNNAMED:
+        return name
+    # MODIS tiles, and the spheres of climate models.
+    without: str = crs.to_proj4().removesuffix("=True").removesuffix(" +no_defs")
+    return without or "a CRS without a name"
 
 
 def crs_named(text: str, option: str) -> CRS:
@@ -104,7 +113,8 @@ def crs_remedy(path: object, like: object, *, option: bool = False) -> str:
     """
     known = ["--crs", like.to_string()] if isinstance(like, CRS) else ["--like", str(like), "--crs", "like"]
     name = crs_name(like) if isinstance(like, CRS) else f"that of {like}"
-    given = "" if not option else f"give --crs {name}, or " if isinstance(like, CRS) else "give it with --crs, or "
+    code = isinstance(like, CRS) and name == like.to_string()
+    given = "" if not option else f"give --crs {name}, or " if code else "give it with --crs, or "
     return f"if its CRS is {name}, {given}write it into the file: {shlex.join(['rio', 'edit-info', *known, str(path)])}"
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
-from pixelwise.crs import same_crs
+from pixelwise.crs import crs_name, crs_remedy, same_crs
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.grid import Block, Grid
 
@@ -172,6 +172,26 @@ def test_a_shift_by_nothing_to_wgs_84_is_none_but_a_real_one_is() -> None:
     crs = [CRS.from_user_input(f"{text} +towgs84={shift}") for shift in ("0,0,0", "0,0,0,0,0,0,0", "1,0,0")]
     assert not same_crs(crs[0], crs[2])
     assert not same_crs(crs[1], crs[2])
+
+
+NAMED = f'PROJCS["MODIS Sinusoidal",{CRS.from_user_input("+proj=sinu +R=6371007.181").to_wkt().split(",", 1)[1]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("EPSG:3035", "EPSG:3035"),
+        (NAMED, "MODIS Sinusoidal"),
+        ("+proj=sinu +R=6371007.181 +units=m", "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m"),
+        ("+proj=longlat +R=6370000", "+proj=longlat +R=6370000"),
+    ],
+)
+def test_a_crs_has_a_name_and_only_a_code_is_an_option(text: str, name: str) -> None:
+    crs = CRS.from_user_input(text)
+    assert crs_name(crs) == name
+    assert CRS.from_user_input(name if name.startswith(("+", "EPSG")) else text) == crs
+    given = "give --crs EPSG:3035, or write" if name.startswith("EPSG") else "give it with --crs, or write"
+    assert given in crs_remedy("a.tif", crs, option=True)
 
 
 def test_pickle() -> None:
