@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import rasterio
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from rasterio.session import DummySession
 from rasterio.warp import transform as transform_points
 
 from pixelwise.errors import InputError, ParameterError
@@ -86,9 +88,12 @@ def crs_named(text: str, option: str) -> CRS:
             f"{option} {shown(text)} is no CRS: expected a code such as EPSG:32633, a PROJ string or WKT"
         )
     try:
-        crs = CRS.from_user_input(text)
+        # Outside an environment, GDAL prints what PROJ says.
+        with rasterio.Env(session=DummySession()):
+            crs = CRS.from_user_input(text)
     except CRSError as error:
-        raise ParameterError(f"{option} {shown(text)} is no known CRS ({one_line(error)})") from None
+        reason = one_line(error) if set(text) & set("+[") else "PROJ has no such code"
+        raise ParameterError(f"{option} {shown(text)} is no known CRS: {reason}") from None
     if not (crs.is_geographic or crs.is_projected):
         raise ParameterError(f"{option} {shown(text)} is neither geographic nor projected: rasters cannot have it")
     return crs

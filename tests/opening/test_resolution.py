@@ -102,7 +102,7 @@ def test_the_same_text_serves_every_command(home: Path) -> None:
         ("EPSG:32633,nan", "expected CRS,RESOLUTION, such as EPSG:32633,30 (metres)"),
         ("EPSG:32633@10", "expected CRS,RESOLUTION, such as EPSG:32633,30 (metres)"),
         ("EPSG:4326,10m", "expected CRS,RESOLUTION, such as EPSG:4326,0.01 (degrees)"),
-        ("EPSG:99999,10", "align 'EPSG:99999' is no known CRS ("),
+        ("EPSG:99999,10", "align 'EPSG:99999' is no known CRS: PROJ has no such code"),
         ("EPSG:5773,10", "align 'EPSG:5773' is neither geographic nor projected: rasters cannot have it"),
         ("32633,30", "'32633,30' is no file; did you mean EPSG:32633,30?"),
         ("WGS84,0.1", "'WGS84,0.1' is no file; did you mean EPSG:4326,0.1?"),

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 from rasterio.warp import transform_bounds
 
 from pixelwise.bands import Floats
-from pixelwise.crs import crs_name, points_in, same_crs
+from pixelwise.crs import crs_name, crs_named, points_in, same_crs
 from pixelwise.errors import InputError, ParameterError, Problems
 from pixelwise.grid import Bounds, Grid, Places
 from pixelwise.regular_files import read_text
@@ -122,7 +121,7 @@ def pixel_at(grid: Grid, point: Point) -> tuple[int, int]:
     InputError
         When PROJ cannot transform it.
     """
-    crs = grid.crs if point.crs is None else _crs(point.crs)
+    crs = grid.crs if point.crs is None else crs_named(point.crs, "crs")
     found = _pixel(grid, point.x, point.y, crs)
     if found is None:
         hint = ""
@@ -145,13 +144,6 @@ def centre_of(grid: Grid, row: int, col: int) -> tuple[float, float]:
     if places.y.ndim == 1:
         return float(places.x[col]), float(places.y[row])
     return float(places.x[row, col]), float(places.y[row, col])
-
-
-def _crs(text: str) -> CRS:
-    try:
-        return CRS.from_user_input(text)
-    except CRSError:
-        raise ParameterError(f"crs {shown(text)} is unknown: expected such as EPSG:4326 or EPSG:32633") from None
 
 
 def _pixel(grid: Grid, x: float, y: float, crs: CRS | None) -> tuple[int, int] | None:
