@@ -402,3 +402,50 @@ def test_a_function_makes_all_periods_again(home: Path) -> None:
     write_scenes(range(2004, 2005))
     assert "as a function of your own makes them" in composite("a.tif", *how, "--append").stderr
     assert pw.open_map("a.tif").names == ("2001", "2002", "2003", "2004")
+
+
+@pytest.mark.parametrize("what", ["masks", "gains"])
+def test_what_changes_the_values_of_a_scene_counts(home: Path, what: str) -> None:
+    write_scenes(range(2001, 2005), masks=True)
+    names = sorted(path.name for path in (home / "scenes").iterdir())
+
+    def write_gains(gain: float) -> None:
+        rows = (f"scenes/{name},{name[5:15]},b1,{gain if '2003-07' in name else 1.5},0.25" for name in names)
+        (home / "gains.csv").write_text("\n".join(("path,date,band,gain,offset", *rows)) + "\n")
+
+    write_gains(1.25)
+    options = {
+        "masks": ("--mask", "masks/*.tif", "--mask-drop", "1", "--min-count", "2"),
+        "gains": ("--gains", "gains.csv"),
+    }[what]
+    composite("a.tif", *options)
+    if what == "masks":
+        write_raster(home / "masks" / "mask_2003-07-15.tif", np.ones((20, 30), np.uint8))
+    else:
+        write_gains(1.125)
+    said = composite("a.tif", *options, "--append").stderr
+    assert "3 of 4 periods are kept, 1 computed: 2003" in said
+    composite("all.tif", *options)
+    assert_same("a.tif", "all.tif")
+
+
+def test_two_updates_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scenes(range(2001, 2004))
+    composite("a.tif")
+    content = (home / "a.tif").read_bytes()
+    write_scenes(range(2004, 2005))
+    write, told = FileSink.write, []
+
+    def write_while_another_starts(sink: FileSink, *args: Any) -> Any:
+        if not told:
+            told.append("")
+            told[0] = run("composite", "scenes", "-o", "a.tif", "--append", "--quiet").stderr
+            assert (home / "a.tif").read_bytes() == content
+        return write(sink, *args)
+
+    monkeypatch.setattr(FileSink, "write", write_while_another_starts)
+    composite("a.tif", "--append", "--executor", "inline")
+    assert "error: a.tif: another run is writing it" in told[0]
+    composite("all.tif")
+    assert_same("a.tif", "all.tif")
+    assert sorted(path.name for path in home.iterdir()) == ["a.tif", "all.tif", "scenes"]
