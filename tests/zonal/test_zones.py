@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import sqlite3
 import tracemalloc
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -489,6 +491,13 @@ def test_zones_that_cannot_be_used(tmp_path: Path) -> None:
     assert "has no CRS, the map has EPSG:32617; say which it is: ogr2ogr -a_srs" in refused(
         map_, write(tmp_path / "bare.gpkg", [good], None)
     )
+    # As files of older programs say that they have none: the specification of GeoPackage has these two numbers for it.
+    for number in (0, -1):
+        undefined = write(tmp_path / f"undefined{number}.gpkg", [good])
+        with closing(sqlite3.connect(undefined)) as database, database:
+            for table in ("gpkg_contents", "gpkg_geometry_columns"):
+                database.execute(f"UPDATE {table} SET srs_id = ?", (number,))
+        assert "has no CRS, the map has EPSG:32617; say which it is: ogr2ogr -a_srs" in refused(map_, undefined)
     assert "feature 2 is a Point, which has no area" in refused(
         map_, write(tmp_path / "p.gpkg", [good, shapely.Point(1, 2)])
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +66,9 @@ GEOJSON_TYPES = ("FeatureCollection", "Feature", "GeometryCollection", "Polygon"
 
 #: What stands for a missing geometry.
 NOTHING = {"type": "GeometryCollection", "geometries": []}
+
+#: What GDAL reads where a GeoPackage says that it has no CRS: its specification has the numbers 0 and -1 for that.
+UNDEFINED = re.compile(r'[A-Z_]+\["Undefined ')
 
 #: GEOS's type number of polygons.
 POLYGON = 3
@@ -366,7 +370,8 @@ def _read_with_gdal(
                 name, layer=chosen, columns=None if attributes else [], force_2d=True, **options
             )
         geometries = shapely.from_wkb(wkb)
-        crs = None if not meta["crs"] else _system(path, meta["crs"], what)
+        said_none = not meta["crs"] or UNDEFINED.match(meta["crs"])
+        crs = None if said_none else _system(path, meta["crs"], what)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.GeometryError) as error:
         raise InputError(f"{what} {path}: cannot be read ({one_line(error)})") from None
     except shapely.GEOSException as error:
