@@ -119,7 +119,11 @@ def test_zero_has_two_signs() -> None:
 
 @pytest.mark.parametrize("count", [1, 100, 129, 1000, 123_457, 2_000_003])
 def test_sums_of_reciprocals_have_numpys_bits(count: int) -> None:
-    assert ranks._harmonic(1, count) == np.sum(1 / np.arange(1, count + 1, dtype=np.float64))
+    found, expected = ranks._harmonic(1, count), np.sum(1 / np.arange(1, count + 1, dtype=np.float64))
+    if np.lib.NumpyVersion(np.__version__) < "2.3.0" and count > 8192:
+        # Then NumPy added up sums of 8192 numbers one after the other.
+        expected = pytest.approx(expected, rel=1e-14, abs=0)
+    assert found == expected
 
 
 @pytest.mark.parametrize("value", [-0.001, 1.001, 7.0])

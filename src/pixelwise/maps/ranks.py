@@ -25,8 +25,8 @@ PIECE = 4 << 20
 SORTED = 1 << 19
 #: With more than this that differ only in their last 16 bits, counting takes less time than sorting.
 COUNTED = 1 << 13
-#: The sum of reciprocals is computed in pieces of at most this many terms.
-TERMS = 1 << 19
+#: The sum of reciprocals is computed in pieces of at most this many terms: as many as NumPy before 2.3 adds in pairs.
+TERMS = 1 << 13
 
 
 class Ranks:
@@ -148,7 +148,7 @@ class Row:
         """Count each of the 65 536 p-values that there may be, and look q-values up."""
         counts, above = np.zeros(DIGITS, dtype=np.int64), 0
         for _, patterns in self._pieces(start, count):
-            counts += np.bincount(patterns & (DIGITS - 1), minlength=DIGITS)
+            counts += np.bincount(self._digits(patterns, 0), minlength=DIGITS)
             above = int(patterns[0]) & ~(DIGITS - 1)
         used = np.flatnonzero(counts)
         values = (used + above).astype(self._unsigned).view(self.numbers.dtype).astype(np.float64)
@@ -247,7 +247,7 @@ def _runs(counts: NDArray[np.int64], small: int) -> Iterator[tuple[int, int]]:
 def _harmonic(first: int, count: int) -> float:
     """Return the sum of the reciprocals of `count` whole numbers, to the bit that NumPy's sum of an array of them has.
 
-    NumPy adds in pairs: of more than 128 numbers, both halves, of which the first is a multiple of 8.
+    NumPy (from 2.3 on) adds in pairs: of more than 128 numbers, both halves, of which the first is a multiple of 8.
     """
     if count <= TERMS:
         return float(np.sum(1 / np.arange(first, first + count, dtype=np.float64)))

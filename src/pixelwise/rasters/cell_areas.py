@@ -220,10 +220,10 @@ def _system_of(wkt: str) -> _System | None:
     (west, east), _ = transformer.transform(*np.array([(-math.pi, math.pi), (0, 0)]) / radians, direction="INVERSE")
 
     def geographic(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        lon, lat = map(np.asarray, transformer.transform(x, y))
+        lon, lat = _transform(transformer, x, y)
         if not crs.is_geographic:
             # PROJ turns longitudes beyond 180 degrees back: a place off the map is that of another one on it.
-            again = transformer.transform(lon, lat, direction="INVERSE")
+            again = _transform(transformer, lon, lat, direction="INVERSE")
             aside, off = (np.abs(one - other) for one, other in zip((x, y), again, strict=True))
             near = CLOSE * (a + np.abs(x) + np.abs(y))
             with np.errstate(invalid="ignore"):
@@ -234,6 +234,15 @@ def _system_of(wkt: str) -> _System | None:
     e = math.sqrt(max(0.0, 1 - (b / a) ** 2))
     radius = a * math.sqrt(float(_q(np.float64(1), e)) / 2) / 1000
     return _System(geographic, bool(crs.is_geographic), radians, e, radius)
+
+
+def _transform(transformer: Any, x: Floats, y: Floats, direction: str = "FORWARD") -> tuple[Floats, Floats]:
+    """Transform arrays; pyproj takes an array of one number for a number, of which NumPy before 2.4 warns."""
+    if x.size != 1:
+        found: tuple[Floats, Floats] = transformer.transform(x, y, direction=direction)
+        return found
+    one, other = transformer.transform(x.item(), y.item(), direction=direction)
+    return np.full(x.shape, one), np.full(x.shape, other)
 
 
 def _triangle(a: Floats, b: Floats, c: Floats) -> Floats:
