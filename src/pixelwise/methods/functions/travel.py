@@ -21,6 +21,8 @@ __all__ = ["dumps"]
 #: Type of functions decorated with `functools.lru_cache` and `cache`.
 Cached = functools._lru_cache_wrapper
 
+#: What cloudpickle calls the file of code.
+NO_FILE = "<dynamic-code>"
 #: cloudpickle's registry of modules to pickle by value is global.
 _LOCK = threading.Lock()
 
@@ -66,6 +68,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(obj, Path) and not obj.is_absolute():
             # A worker may be in another folder.
             return type(obj), (obj.absolute(),)
+        if isinstance(obj, types.CodeType):
+            # With the name of its file, which cloudpickle 3.1.3 leaves out: tracebacks then show the line that failed.
+            make, parts = self.dispatch_table[types.CodeType](obj)
+            return make, tuple(obj.co_filename if part == NO_FILE else part for part in parts)
         if isinstance(obj, (types.FunctionType, types.ModuleType, type, Cached)):
             name = obj.__name__ if isinstance(obj, types.ModuleType) else obj.__module__
             module = sys.modules.get(name) if isinstance(name, str) else None
