@@ -400,7 +400,9 @@ class _Walk:
             return ("named", made, reduced)
         call, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
         more = (state, None if items is None else list(items), None if pairs is None else list(pairs))
-        return ("object", made, *(self.content(part, name) for part in (call, arguments, *more)))
+        # Members of enums before Python 3.11.4: the name of the attribute is among the arguments.
+        how = "attribute" if call is getattr else self.content(call, name)
+        return ("object", made, how, *(self.content(part, name) for part in (arguments, *more)))
 
     def _ufunc(self, thing: np.ufunc, name: str) -> Any:
         """Return the name of a ufunc; its module has to be searched for, as it does not know it."""
