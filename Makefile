@@ -40,7 +40,7 @@ test-all:
 
 # The oldest packages that pyproject.toml allows, and the newest that there are, each on Python $(PYTHON).
 # TESTS="tests/maps tests/jobs" runs only these.
-# Extensions that were built for NumPy 2 warn under NumPy 1.26; xarray announces its default of today.
+# Extensions that were built for a newer NumPy may warn of it; xarray announces its default of today.
 oldest: CONSTRAINTS := constraints-oldest.txt
 newest: CONSTRAINTS := /dev/null
 oldest newest:

@@ -151,7 +151,7 @@ def test_wrong_usage_is_status_2(home: Path, args: list[str], message: str):
     assert result.exit_code == 2
     assert result.stdout == ""
     assert message in result.stderr
-    assert "--help" in result.stderr
+    assert "' for help." in result.stderr
     assert state_of(home) == before
 
 

@@ -87,7 +87,7 @@ def test_season_across_the_new_year(season, middle):
     assert periods.starts[:2].tolist() == [date.fromisoformat(f"{year}-{first}") for year in (2002, 2003)]
     assert periods.ends[:2].tolist() == [date.fromisoformat(f"{year}-{last}") for year in (2003, 2004)]
     for start, end, members in zip(periods.starts, periods.ends, periods.members, strict=True):
-        np.testing.assert_array_equal(axis.days[members], np.arange(start, end + 1))
+        np.testing.assert_array_equal(axis.days[members], np.arange(start, end + DAY))
     assert str(periods.axis.step) == "1 year"
 
 
@@ -203,7 +203,7 @@ def scenes(first, last="09-20"):
     for year, start in begin.items():
         end = last if year == 2005 else ("09-20" if year != 2003 else "09-12")
         ends = [np.datetime64(f"{year}-{day}") for day in (start, end)]
-        days += [ends[0] + int(days) for days in np.linspace(0, (ends[1] - ends[0]).astype(int), 9)]
+        days += [ends[0] + int(days) * DAY for days in np.linspace(0, (ends[1] - ends[0]).astype(int), 9)]
     return axis_of(days)
 
 
@@ -232,7 +232,7 @@ def test_late_start_within_the_usual_gap_is_complete():
     days = [np.datetime64("2001-01-14") + 16 * i * DAY for i in range(22)]
     later = [np.datetime64(f"{year}-01-01") + 16 * i * DAY for year in (2002, 2003) for i in range(23)]
     assert make_periods(axis_of([*days, *later])).dropped == ()
-    shifted = [day + 6 for day in days]
+    shifted = [day + 6 * DAY for day in days]
     assert [one.label for one in make_periods(axis_of([*shifted, *later])).dropped] == ["2001"]
 
 
@@ -356,7 +356,7 @@ def test_cloudy_years_are_not_lost(seed):
     assert inner == []
     # The same with a year of which only the winter is left.
     short = days[(days.astype("datetime64[Y]").astype(int) != 2005 - 1970)]
-    winter = np.arange(np.datetime64("2005-01-03"), np.datetime64("2005-02-20"), 16)
+    winter = np.arange(np.datetime64("2005-01-03"), np.datetime64("2005-02-20"), 16 * DAY)
     periods = make_periods(axis_of(np.sort(np.concatenate([short, winter]))))
     assert "2005" in labels_of([*periods.dropped, *periods.short])
 

@@ -578,8 +578,10 @@ def test_files_beside_a_header_count(driver: str, through_vrt: bool, tmp_path: P
             return
     found = pw.open_stack(named)
     second = list(sources)[1]
-    for end in ends:
-        assert sources[second].with_name(second + end) in found.stamps
+    beside = [sources[second].with_name(second + end) for end in ends]
+    # GDAL 3.12 writes no .rst.aux.xml.
+    assert {path for path in beside if path.exists()} == {*beside} & {*found.stamps}
+    assert beside[0] in found.stamps
     changed = sources[second].with_name(second + ends[0])
     assert_seen_to_change(changed, named, found, tmp_path)
 

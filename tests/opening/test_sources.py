@@ -215,7 +215,9 @@ def test_a_mapping_to_years(three: Path):
 
 
 def test_every_wrong_date_of_a_mapping_names_its_file(three: Path):
-    first, second = problems_of({three / "ndvi_2000.tif": "5 March", three / "ndvi_2001.tif": np.datetime64("NaT")})
+    first, second = problems_of(
+        {three / "ndvi_2000.tif": "5 March", three / "ndvi_2001.tif": np.datetime64("NaT", "D")}
+    )
     assert first.startswith(f"{three / 'ndvi_2000.tif'}: cannot read '5 March' as a date (accepted: 2001,")
     assert second.startswith(f"{three / 'ndvi_2001.tif'}: cannot read 'NaT' as a date")
 

@@ -20,7 +20,7 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from click.testing import CliRunner
-from rasterio.env import get_gdal_config, set_gdal_config
+from rasterio.env import GDALVersion, get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -540,6 +540,8 @@ def test_a_chain_of_vrts_is_as_deep_as_gdal_reads(deep: int, folder: Path) -> No
         last = vrt(folder / f"{number}.vrt", source(last, relative=1)).name
     if deep > DEEPEST:
         assert refused(folder / last).endswith(f"nests VRTs more than {DEEPEST} levels deep")
+        if not GDALVersion.runtime().at_least("3.10"):
+            return  # before, GDAL knew no limit
         with pytest.raises(RasterioError), DatasetReader(str(folder / last), driver=["VRT"], sharing=False) as dataset:
             dataset.read(1)
         return

@@ -12,6 +12,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.env import GDALVersion
 from rasterio.windows import Window
 
 import pixelwise as pw
@@ -87,6 +88,8 @@ def both(path: Path, bands: tuple[int, ...], window: Block) -> tuple[bytes, byte
     [(dtype, predictor) for dtype in DTYPES for predictor in (1, 2, 3) if predictor < 3 or dtype.startswith("float")],
 )
 def test_the_same_bytes_as_rasterio(dtype: str, predictor: int, layout: str, compress: str, tmp_path: Path) -> None:
+    if predictor == 2 and np.dtype(dtype).itemsize == 8 and not GDALVersion.runtime().at_least("3.10"):
+        pytest.skip("GDAL in rasterio's wheels before 1.4.4 cannot write this")
     values = image(dtype)
     path = write_raster(tmp_path / "a.tif", values, compress=compress, predictor=predictor, **LAYOUTS[layout])
     for bands, window in (

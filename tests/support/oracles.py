@@ -23,6 +23,7 @@ import pixelwise
 from pixelwise.bands import Status
 from pixelwise.method import Method
 from pixelwise.methods import METHODS, correlation, regress, summary, theil_sen, wls
+from support.dates import DAY
 
 Oracle = Callable[..., dict[str, float]]
 
@@ -116,13 +117,13 @@ def mann_kendall_oracle(times: NDArray[np.float64], values: NDArray[np.float64])
 
 def seasonal_kendall_oracle(times: NDArray[np.float64], values: NDArray[np.float64]) -> dict[str, float]:
     """Seasons are months, with one layer each."""
-    dates = pd.DatetimeIndex([pd.Timestamp(1970, 1, 1) + pd.Timedelta(days=(t - 1970) * 365.25) for t in times])
-    dates = dates.round("D")
-    series = pd.Series(values.astype(np.float64), index=pd.MultiIndex.from_arrays([dates.year, dates.month]))
+    days = np.datetime64("1970-01-01") + np.round((times - 1970) * 365.25).astype(int) * DAY
+    years_and_months = np.divmod(days.astype("datetime64[M]").astype(int), 12)
+    series = pd.Series(values.astype(np.float64), index=pd.MultiIndex.from_arrays(years_and_months))
     table = series.unstack()
     table = table.loc[:, table.count() > 0]
     slopes, scores, variances, denominator = [], [], [], 0.0
-    for _, own in pd.DataFrame({"t": times, "y": values, "month": dates.month}).dropna().groupby("month"):
+    for _, own in pd.DataFrame({"t": times, "y": values, "month": years_and_months[1]}).dropna().groupby("month"):
         if len(own) > 1:
             rise = np.subtract.outer(own.y.to_numpy(), own.y.to_numpy())
             later = np.subtract.outer(own.t.to_numpy(), own.t.to_numpy())
