@@ -336,7 +336,8 @@ def test_the_longest_name_that_is_said_is_taken(stack: pw.RasterStack, out: Path
 
 def test_paths_that_no_system_has(stack: pw.RasterStack, out: Path) -> None:
     for output in (out / "/".join(["x" * 200] * 30) / "t.tif", out / ("x" * 300) / "t.tif"):
-        with pytest.raises(OutputError, match=r": File name too long"):
+        # For Python 3.14, such a folder does not exist.
+        with pytest.raises(OutputError, match=r": File name too long|/x+ does not exist"):
             pw.apply(stack, "ols", output)
     with pytest.raises(OutputError, match="holds a NUL character"):
         pw.apply(stack, "ols", f"{out}/a\0b.tif")

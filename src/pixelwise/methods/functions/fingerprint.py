@@ -55,6 +55,7 @@ MADE = frozenset(
         "__annotate_func__",
         "__annotations__",
         "__annotations_cache__",
+        "__classdictcell__",  # of a NamedTuple, in Python 3.14
         "__conditional_annotations__",
         "__dataclass_fields__",
         "__dataclass_params__",
