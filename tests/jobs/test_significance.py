@@ -127,7 +127,10 @@ def test_float64_and_cog(stack: pw.RasterStack, tmp_path: Path) -> None:
     tested = ~np.isnan(found["qvalue"])
     qvalues = false_discovery_control(found["pvalue"][tested], method="by")
     assert found["qvalue"].dtype == np.float64
-    assert found["qvalue"][tested].tobytes() == qvalues.tobytes()
+    if np.lib.NumpyVersion(np.__version__) < "2.3.0":  # whose sum of reciprocals, in scipy, has other last bits
+        np.testing.assert_allclose(found["qvalue"][tested], qvalues, rtol=1e-14)
+    else:
+        assert found["qvalue"][tested].tobytes() == qvalues.tobytes()
     with rasterio.open(tmp_path / "o.tif") as dataset:
         assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
