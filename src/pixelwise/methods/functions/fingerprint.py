@@ -21,6 +21,7 @@ import inspect
 import re
 import sys
 import textwrap
+import tokenize
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -124,7 +125,7 @@ def source_text(thing: Callable[..., Any] | types.CodeType) -> str | None:
     """Return the source of a function (inside its wrappers), a class or code; None if it is not available."""
     try:
         return textwrap.dedent(inspect.getsource(thing))
-    except (TypeError, ValueError, OSError, SyntaxError, IndexError):
+    except (TypeError, ValueError, OSError, SyntaxError, IndexError, tokenize.TokenError):  # the last in Python 3.12
         return None
 
 
