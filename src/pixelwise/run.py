@@ -66,22 +66,6 @@ def run_job(
     execution: Execution,
 ) -> Map:
     """Apply a method to a stack, as `apply` describes, with its options as values."""
-    made = _carried_out(stack, method, output, inputs, spec, execution)
-    if execution.part is None:
-        for text in disagreements(made):
-            log.warning(text)
-    return made
-
-
-def _carried_out(
-    stack: Stack,
-    method: Method,
-    output: str | Path | None,
-    inputs: Mapping[str, Stack],
-    spec: OutputSpec,
-    execution: Execution,
-) -> Map:
-    """Do the work of `run_job`."""
     began = time.perf_counter()
     for given in (stack, *inputs.values()):
         if not isinstance(given, Stack):
@@ -104,32 +88,52 @@ def _carried_out(
     bound = bind_job(pairing, method, spec, execution, layered, lambda: sample_pixels(pairing.stack), folder)
     task = bound.task(sink, spec, folder)
     if output is None:
-        found = task.carry_out(execution, began)
-        return found if spec.fdr is None else adjusted_in_memory(found, spec.fdr)
-    # Only the whole map tells which pixels are significant: it is made of its only part, as of any others.
-    part = Part(1, 1) if execution.part is None and spec.fdr is not None else execution.part
-    if part is None:
+        made = task.carry_out(execution, began)
+        made = made if spec.fdr is None else adjusted_in_memory(made, spec.fdr)
+    elif execution.part is None and spec.fdr is None:
         if (left := folder_of(Path(output))).is_dir():
             log.warning(
                 "%s beside it belongs to another job, in parts or with --fdr; remove it if you will not resume it",
                 left,
             )
-        return task.carry_out(execution, began)
-    kinds = {kind: part_file(Path(output), part, kind) for kind in spec.write}
+        made = task.carry_out(execution, began)
+    else:
+        made = _in_parts(task, Path(output), pairing, own, spec, execution, began)
+    if execution.part is None:
+        for text in disagreements(made):
+            log.warning(text)
+    return made
+
+
+def _in_parts(
+    task: Task,
+    output: Path,
+    pairing: Pairing[Stack],
+    own: Mapping[str, tuple[Band, ...]],
+    spec: OutputSpec,
+    execution: Execution,
+    began: float,
+) -> Map:
+    """Compute the part of a map that was asked for, or all of it as its only part.
+
+    Only the whole map tells which pixels are significant: with `fdr`, it is made of its parts.
+    """
+    part = execution.part or Part(1, 1)
+    kinds = {kind: part_file(output, part, kind) for kind in spec.write}
     beside = [LayerFile(kind, path, own[kind], pairing.stack.axis) for kind, path in kinds.items()]
     # A part whose layers are gone is computed again; only maps are replaced.
     plain = replace(execution, zarr_format=3, driver="GTiff", overwrite=True)
-    make = partial(_sink, stacks=stacks, execution=plain, beside=beside)
-    if spec.fdr is not None and (places := stack.grid.places) is not None:
+    make = partial(_sink, stacks=pairing.stacks, execution=plain, beside=beside)
+    if spec.fdr is not None and (places := pairing.stack.grid.places) is not None:
         raise ParameterError(
             f"fdr: needs evenly spaced pixels here, but {places.reason}; make the map without it, and adjust that "
             "(pixelwise fdr)"
         )
     if execution.part is not None:
-        return compute_part(task, Path(output), execution, make, began)
-    refuse_unfinished(task, Path(output), execution)
-    computed = compute_part(task, Path(output), replace(execution, part=part), make, began)
-    return join_parts(Path(output), replace(execution, restart=False), computed.timings, began)
+        return compute_part(task, output, execution, make, began)
+    refuse_unfinished(task, output, execution)
+    computed = compute_part(task, output, replace(execution, part=part), make, began)
+    return join_parts(output, replace(execution, restart=False), computed.timings, began)
 
 
 def check_outputs(output: Path, write: Mapping[str, Path], source: Sequence[str], *, overwrite: bool) -> None:
