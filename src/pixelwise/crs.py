@@ -19,10 +19,12 @@ from rasterio.warp import transform as transform_points
 from pixelwise.errors import InputError, ParameterError
 from pixelwise.words import one_line, shown
 
-__all__ = ["crs_name", "crs_named", "crs_remedy", "meant_code", "points_in", "same_crs"]
+__all__ = ["crs_name", "crs_named", "crs_remedy", "linear_unit", "meant_code", "points_in", "same_crs"]
 
 #: What names a CRS; anything else might be the name of a file or an address, which GDAL would open.
 DEFINITIONS = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*:[A-Za-z0-9_.]+|\+proj=[^\0/]+|[A-Z_]{6,}\[.+\]", re.DOTALL)
+#: What rasterio calls metres, and a CRS without a unit.
+SHORT_UNITS = {"metre": "m", "meter": "m", "unknown": ""}
 #: What PROJ and GDAL call a CRS that has no name.
 UNNAMED = ("", "unknown", "unnamed", "undefined")
 #: No definition is longer.
@@ -71,6 +73,12 @@ def crs_name(crs: CRS | None) -> str:
     # MODIS tiles, and the spheres of climate models.
     without: str = crs.to_proj4().removesuffix("=True").removesuffix(" +no_defs")
     return without or "a CRS without a name"
+
+
+def linear_unit(crs: CRS) -> str:
+    """Return the short name of the unit of a projected CRS: ``m``; empty if it has none."""
+    unit = str(crs.linear_units)
+    return SHORT_UNITS.get(unit, unit)
 
 
 def crs_named(text: str, option: str) -> CRS:

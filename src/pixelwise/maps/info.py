@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pixelwise.bands import STATUS_BAND, Band
+from pixelwise.crs import linear_unit
 from pixelwise.maps.classified import scheme_for
 from pixelwise.maps.map import Map
 from pixelwise.pictures.agreement import disagreements
@@ -18,8 +19,6 @@ __all__ = ["MapInfo", "facts_of", "headline_of", "info_of", "shortened", "status
 
 #: Seconds: 30 years.
 LONGEST_JOB = 1e9
-#: What rasterio calls metres, and a CRS without a unit.
-UNITS = {"metre": "m", "meter": "m", "unknown": ""}
 #: Lists of a map's input with an item for each file or layer.
 LONG_LISTS = ("files", "layers_used", "behind")
 
@@ -179,7 +178,7 @@ def _unit(map_: Map, *, one: bool) -> str:
         return "unit" if one else "units"
     if crs.is_geographic:
         return "degree" if one else "degrees"
-    return UNITS.get(str(crs.linear_units), str(crs.linear_units))
+    return linear_unit(crs)
 
 
 def _input(provenance: Mapping[str, Any]) -> str:

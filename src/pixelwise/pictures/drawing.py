@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.crs import linear_unit
 from pixelwise.errors import ParameterError
 from pixelwise.grid import Bounds, Grid
 from pixelwise.pictures.layout import LONG_EDGE, NARROW_COLUMN, SMALL, Drawn, Sizes, fit, take_literally
@@ -160,7 +161,7 @@ class Place:
             # A degree of longitude shrinks towards the poles; at a pole itself no ratio is right.
             aspect = 1 / max(math.cos(math.radians((bottom + top) / 2)), 0.05)
             return cls(extent, limits, aspect, (f"longitude ({name})", "latitude"), geographic=True)
-        unit = {"metre": "m", "meter": "m", "unknown": ""}.get(grid.crs.linear_units, grid.crs.linear_units)
+        unit = linear_unit(grid.crs)
         suffix = f" ({escaped(unit)})" if unit else ""
         inside = ", ".join(part for part in (escaped(unit), name) if part)
         return cls(extent, limits, 1.0, (f"Easting ({inside})", f"Northing{suffix}"))
